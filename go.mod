@@ -1,0 +1,3 @@
+module github.com/rheostat-go/rheostat
+
+go 1.26

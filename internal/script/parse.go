@@ -119,9 +119,9 @@ func diff(want, got []string) string {
 	for i := range length {
 		length[i] = make([]int, len(got)+1)
 	}
-	for i := len(want) - 1; i >= 0; i-- {
-		for j := len(got) - 1; j >= 0; j-- {
-			if want[i] == got[j] {
+	for i, w := range slices.Backward(want) {
+		for j, g := range slices.Backward(got) {
+			if w == g {
 				length[i][j] = length[i+1][j+1] + 1
 			} else {
 				length[i][j] = max(length[i+1][j], length[i][j+1])

@@ -50,6 +50,7 @@ func Update() bool { return *update }
 func Run(t *testing.T, pattern string, handle func(t *testing.T, cmd Cmd) string) {
 	t.Helper()
 	Each(t, pattern, func(t *testing.T) func(Cmd) string {
+		t.Helper()
 		return func(cmd Cmd) string { return handle(t, cmd) }
 	})
 }

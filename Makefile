@@ -1,0 +1,102 @@
+# Everything below needs the Go toolchain; lint and vuln build their tool first.
+# `make help` lists the targets.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Modules of go.work are covered by Go's `work` pattern. The others keep their
+# dependencies away from the product's and are visited one by one.
+TOOLS   := internal/tools
+OUTSIDE := $(filter-out $(TOOLS),$(patsubst %/go.mod,%,$(wildcard internal/*/go.mod)))
+
+GOLANGCI := bin/golangci-lint
+FUZZTIME ?= 30s
+# The race detector needs a C compiler; Go says 0 where it finds none.
+RACE     := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+# 0 lets the simulation choose seeds of its own; a failure prints the one to put here.
+SEED     ?= 0
+COUNT    ?= 6
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: check
+check: fmt vet arch ## What a commit must pass: format, vet, the rules of the tree (no network)
+
+.PHONY: fmt
+fmt: ## Fail if gofmt would change a file
+	@files=$$(find . -name '*.go' -not -path './.git/*' -print0 | xargs -0 gofmt -l); \
+	if [[ -n $$files ]]; then echo "gofmt -w these:"; echo "$$files"; exit 1; fi
+
+.PHONY: vet
+vet: ## go vet in every module
+	go vet work
+	@for m in $(OUTSIDE); do echo "go vet ./... in $$m"; (cd $$m && GOWORK=off go vet ./...); done
+
+.PHONY: arch
+arch: ## The rules of the tree: imports, determinism, API listings, documentation
+	go test ./internal/archtest
+
+# The modules outside go.work come first, so that the product's results stand last.
+.PHONY: test
+test: ## All tests, with the race detector where there is a C compiler
+	@for m in $(OUTSIDE); do echo "go test ./... in $$m"; \
+		(cd $$m && GOWORK=off go test -run . -bench . -benchtime 1x ./...); done
+	@$(if $(RACE),,echo "no C compiler: testing without the race detector")
+	go test $(RACE) -timeout 20m work
+
+.PHONY: fuzz
+fuzz: ## Every fuzz target for FUZZTIME (30s)
+	@go list -f '{{$$p := .ImportPath}}{{range .TestGoFiles}}{{$$p}} {{$$.Dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$$p}} {{$$.Dir}}/{{.}}{{"\n"}}{{end}}' work | \
+	while read -r pkg file; do \
+		[[ -n $$pkg ]] || continue; \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$file"); do \
+			echo "== $$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null; \
+		done; \
+	done
+
+.PHONY: sim
+sim: ## The crash simulation; SEED= repeats one run
+	RHEOSTAT_SEED=$(SEED) go test $(RACE) -count 1 -v -run 'Simulat|Crash|Metamorphic' ./strategy/...
+
+.PHONY: bench
+bench: ## Benchmarks of every module, COUNT times (6), for benchstat
+	go test -run '^$$' -bench . -benchmem -count $(COUNT) work
+	@for m in $(OUTSIDE); do (cd $$m && GOWORK=off go test -run '^$$' -bench . -benchmem -count $(COUNT) ./...); done
+
+.PHONY: api
+api: ## Rewrite the listings of the exported API under api/
+	go test ./internal/archtest -count 1 -run TestTheExportedAPI -update
+	@git status --short api 2>/dev/null || true
+
+.PHONY: generate
+generate: ## go generate in every module
+	go generate work
+
+.PHONY: tidy
+tidy: ## go mod tidy in every module
+	@find . -name go.mod -not -path './.git/*' -exec dirname {} \; | sort | while read -r m; do \
+		echo "go mod tidy in $$m"; (cd "$$m" && GOWORK=off go mod tidy); done
+
+.PHONY: lint
+lint: $(GOLANGCI) ## golangci-lint with .golangci.yml
+	$(GOLANGCI) config verify
+	$(GOLANGCI) run $$(go list -f '{{.Dir}}' -m | sed 's|$$|/...|')
+	@for m in $(OUTSIDE); do (cd $$m && GOWORK=off $(CURDIR)/$(GOLANGCI) run ./...); done
+
+# Built when its pinned version changes. The first build takes some minutes; Go's
+# build cache keeps the parts.
+$(GOLANGCI): $(TOOLS)/go.sum
+	GOWORK=off go build -C $(TOOLS) -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: vuln
+vuln: ## govulncheck over the product (optional, needs the network)
+	go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
+
+.PHONY: cover
+cover: ## Coverage of the product by its own tests, as cover.out and a summary
+	go test -coverprofile cover.out -coverpkg ./... ./...
+	@go tool cover -func cover.out | tail -n 1

@@ -91,6 +91,12 @@ func (s Split) Validate() error {
 	return nil
 }
 
+// clone is a copy that shares nothing with r.
+func (r Route) clone() Route {
+	r.Split = r.Split.Clone()
+	return r
+}
+
 // Equal reports whether both routes send every request to the same place for the same reason.
 func (r Route) Equal(o Route) bool { return r.Arms == o.Arms && r.Split.Equal(o.Split) }
 

@@ -113,9 +113,9 @@ func (e *Evidence) UnmarshalText(text []byte) error {
 // is accepted, so that nothing is silently ignored later. The zero Caps can do
 // nothing and is refused.
 type Caps struct {
-	// Granularity is the smallest difference between two weights: 1 for any part
-	// per million, Full for a switch that knows only all or nothing. 0 is not
-	// declared, and refused.
+	// Granularity is the smallest difference between two weights of the
+	// candidate: 1 for any part per million, Full for a switch that knows only
+	// all or nothing. 0 is not declared, and refused.
 	Granularity Weight `json:"granularity"`
 	// Mirror, Match and Sticky say which parts of a Split can be carried out.
 	Mirror bool `json:"mirror,omitempty"`
@@ -138,9 +138,9 @@ type Caps struct {
 	Drops bool `json:"drops,omitempty"`
 }
 
-// Nearest is the split that this router would carry out for s: the weights moved
-// to its granularity, but never from something to nothing or from a part to the
-// whole. What cannot be carried out at all is an error that wraps
+// Nearest is the split that this router would carry out for s: the candidate's
+// weight moved to its granularity, but never from something to nothing or from a
+// part to the whole. The rest stays as it is. What cannot be carried out at all is an error that wraps
 // errors.ErrUnsupported and names the field.
 func (c Caps) Nearest(s Split) (Split, error) {
 	if err := s.Validate(); err != nil {

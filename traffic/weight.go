@@ -57,7 +57,10 @@ func ParseWeight(s string) (Weight, error) {
 	if !ok {
 		return 0, fmt.Errorf("traffic: weight %q: want a percentage such as \"25%%\" or \"0.5%%\"", s)
 	}
-	whole, decimals, _ := strings.Cut(number, ".")
+	whole, decimals, point := strings.Cut(number, ".")
+	if point && decimals == "" {
+		return 0, fmt.Errorf("traffic: weight %q: want digits after the point", s)
+	}
 	if len(decimals) > 4 {
 		return 0, fmt.Errorf("traffic: weight %q: at most four decimals (parts per million)", s)
 	}

@@ -106,7 +106,9 @@ const (
 	WeightLowered
 	// ReturnSettled saw 0% in force on every target of a lane.
 	ReturnSettled
-	// TaskUndone took a task back.
+	// UndoStarted began to take a task back, TaskUndone saw it taken back.
+	UndoStarted
+	// TaskUndone saw a task taken back.
 	TaskUndone
 	// LaneHome finished a lane's return.
 	LaneHome
@@ -129,7 +131,7 @@ const (
 var transitionNames = []string{
 	"", "run started", "step entered", "task started", "task finished", "lane armed", "dials turned", "step settled",
 	"verdict changed", "hold began", "hold ended", "paged", "resumed", "drift repaired", "fence raised", "lane done",
-	"return began", "weight lowered", "return settled", "task undone", "lane home",
+	"return began", "weight lowered", "return settled", "undo started", "task undone", "lane home",
 	"run promoted", "run rolled back", "run stranded", "run partial", "run queued", "queue dropped", "ordered",
 }
 

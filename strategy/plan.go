@@ -158,16 +158,17 @@ func (p Plan) withDefaults() Plan {
 		p.Back.Drain = defaultDrain
 	}
 	for i := range p.Lanes {
-		for j := range p.Lanes[i].Steps {
-			p.Lanes[i].Steps[j].setDefaults(j)
+		steps := p.Lanes[i].Steps
+		for j := range steps {
+			steps[j].setDefaults(steps[:j])
 		}
 	}
 	return p
 }
 
-func (s *Step) setDefaults(number int) {
+func (s *Step) setDefaults(before []Step) {
 	if s.Name == "" {
-		s.Name = stepName(*s, number)
+		s.Name = stepName(*s, before)
 	}
 	if s.Deadline == 0 {
 		s.Deadline = 2*s.Hold + defaultGrace

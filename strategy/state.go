@@ -186,7 +186,11 @@ func (s State) Active() bool { return s.Phase == Progressing || s.Phase == Rolli
 func (s State) Err() error {
 	switch s.Phase {
 	case RolledBack, RollbackFailed, Partial:
-		return &Outcome{Service: s.Service, Run: s.Run, Phase: s.Phase, Cause: s.Cause, Reason: s.Reason}
+		reason := s.Reason
+		if s.Hold.Reason != "" {
+			reason += "; " + s.Hold.Reason
+		}
+		return &Outcome{Service: s.Service, Run: s.Run, Phase: s.Phase, Cause: s.Cause, Reason: reason}
 	}
 	return nil
 }

@@ -153,11 +153,21 @@ func (s Step) clone() Step {
 	return s
 }
 
-func stepName(s Step, number int) string {
+// stepName is a name for a step without one: its first split, with a number if
+// an earlier step is called that.
+func stepName(s Step, before []Step) string {
+	base := "step"
 	if len(s.Set) > 0 {
-		return s.Set[0].Split.Candidate.String()
+		base = s.Set[0].Split.Candidate.String()
 	}
-	return strconv.Itoa(number + 1)
+	taken := func(name string) bool {
+		return slices.ContainsFunc(before, func(o Step) bool { return o.Name == name })
+	}
+	name := base
+	for n := 2; taken(name); n++ {
+		name = base + " #" + strconv.Itoa(n)
+	}
+	return name
 }
 
 // name and parseName are the text form of every small enumeration here.

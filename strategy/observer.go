@@ -1,0 +1,89 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package strategy
+
+import (
+	"context"
+	"time"
+)
+
+// Observer is told what happened. Implementations must be safe for concurrent use.
+type Observer interface {
+	// Transition is called with the state that t led to.
+	Transition(ctx context.Context, s State, t Transition) error
+}
+
+// ObserverFunc is a function as an Observer.
+type ObserverFunc func(ctx context.Context, s State, t Transition) error
+
+// Transition calls f.
+func (f ObserverFunc) Transition(ctx context.Context, s State, t Transition) error {
+	return f(ctx, s, t)
+}
+
+// tellTimeout is how long a turn waits for one observer. One that takes longer
+// goes on by itself and gets nothing new until it is done.
+const tellTimeout = time.Second
+
+// told is how far one observer has been told.
+type told struct {
+	rev  uint64
+	busy chan struct{} // full while it is being told
+}
+
+// tell logs and tells every recent transition that this Runner has not told
+// yet. What an observer failed to take is told again next turn, as long as it is
+// recent.
+func (r *Runner) tell(ctx context.Context, a *attention, s State) {
+	journal := s.Journal()
+	for k, t := range journal {
+		// After a start only the newest is news to the log.
+		if t.Rev > a.logged && (a.logged > 0 || k == len(journal)-1) {
+			r.log(s, t)
+		}
+		a.logged = max(a.logged, t.Rev)
+	}
+	for i := range a.observers {
+		for _, t := range journal {
+			if t.Rev <= a.observers[i].rev {
+				continue
+			}
+			if !r.tellOne(ctx, a.observers[i].busy, r.cfg.Observers[i], s, t) {
+				break
+			}
+			a.observers[i].rev = t.Rev
+		}
+	}
+}
+
+func (r *Runner) log(s State, t Transition) {
+	r.cfg.Log.Info(t.Kind.String(), "service", s.Service, "run", t.Run, "rev", t.Rev, "seq", t.Seq, "phase", s.Phase.String(),
+		"lane", t.Lane, "step", t.Step, "subject", t.Subject, "weight", t.Weight.String(), "reason", t.Reason, "by", t.By)
+}
+
+// tellOne reports whether the observer took the transition.
+func (r *Runner) tellOne(ctx context.Context, busy chan struct{}, observer Observer, s State, t Transition) bool {
+	select {
+	case busy <- struct{}{}:
+	default:
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTimeout)
+	done := make(chan error, 1)
+	go func() {
+		defer cancel()
+		done <- observer.Transition(ctx, s.clone(), t)
+		<-busy
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			r.cfg.Log.Warn("observer failed", "service", s.Service, "rev", t.Rev, "err", err)
+		}
+		return err == nil
+	case <-ctx.Done():
+		r.cfg.Log.Warn("observer is slow; not waited for", "service", s.Service, "rev", t.Rev)
+		return false
+	}
+}

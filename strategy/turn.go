@@ -1,0 +1,201 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package strategy
+
+import (
+	"slices"
+	"time"
+
+	"github.com/rheostat-go/rheostat/traffic"
+)
+
+// turn is one Step under way. s is the state to be: it starts as a copy of the
+// one given, and is put back if nothing is decided.
+type turn struct {
+	machine Machine
+	now     time.Time
+	in      *frozen
+	s       State
+	o       *Observation
+	intent  Intent
+	known   bool // the operator's will is known
+	dt      time.Duration
+
+	made    Transition
+	changed bool
+	effects []Effect
+}
+
+// read takes the operator's will out of the observation. An intent of another
+// run is as good as none, and so is one that is not addressed.
+func (t *turn) read() {
+	if t.known = t.o.Intent != nil; t.known && t.o.Intent.Run == t.s.Run {
+		t.intent = *t.o.Intent
+	}
+}
+
+// credit gives the clocks the time since they were last given any, as far as
+// somebody watched.
+func (t *turn) credit() {
+	from := t.s.Watched
+	if t.o.Watched.After(from) {
+		from = t.o.Watched
+	}
+	if !t.o.Watched.IsZero() {
+		t.dt = min(max(t.now.Sub(from), 0), Attention)
+	}
+	// A clock that went back would stop the credit until it catches up; a long
+	// silence would lose it in a crash. Either way the moment is saved.
+	if t.now.Before(t.s.Watched) || t.s.Active() && t.now.Sub(t.s.Watched) >= Attention/2 {
+		t.changed = true
+	}
+	for i := range t.s.Targets {
+		t.creditTarget(i)
+	}
+	for i := range t.s.Lanes {
+		t.creditLane(i)
+	}
+	if t.s.returning() {
+		t.s.Returning += t.dt
+	}
+}
+
+func (t *turn) creditTarget(i int) {
+	target := &t.s.Targets[i]
+	switch {
+	case target.Fence == 0:
+	case !t.agrees(i):
+		target.Agreed = 0
+	case !target.Seen:
+		// Time is credited from here on, so where time matters it is saved.
+		target.Seen = true
+		t.changed = t.changed || target.Caps.Lag > 0 || t.s.returning() && t.in.plan.Back.Pace > 0
+	default:
+		target.Agreed += t.dt
+	}
+}
+
+func (t *turn) creditLane(i int) {
+	lane := &t.s.Lanes[i]
+	switch {
+	case lane.Status == Returning && lane.Stage == Draining:
+		lane.Waited += t.dt
+	case lane.Status != Moving || t.s.Paused || t.s.Hold.ID != 0 || !t.known || t.intent.Hold:
+	case t.onlyWaits(i):
+		lane.Held += t.dt
+		lane.Waited += t.dt
+	default:
+		lane.Spent += t.dt
+		if lane.Stage == Holding && t.inForce(i).kind == lacksNothing {
+			lane.Held += t.dt
+		}
+	}
+}
+
+// returning reports whether any lane is on its way home.
+func (s *State) returning() bool {
+	for i := range s.Lanes {
+		if s.Lanes[i].Status == Returning {
+			return true
+		}
+	}
+	return false
+}
+
+// keep makes the turn's outcome the next revision.
+func (t *turn) keep() {
+	t.s.Rev++
+	if t.made.Kind == 0 {
+		return
+	}
+	t.made.Rev, t.made.Seq, t.made.Run, t.made.At = t.s.Rev, t.s.Seq, t.s.Run, t.now
+	copy(t.s.Recent[:], t.s.Recent[1:])
+	t.s.Recent[recentTransitions-1] = t.made
+}
+
+// forget puts back the state that was given: only clocks had moved, and they
+// are computed anew from the same start next time.
+func (t *turn) forget(given State) {
+	copy(t.s.Lanes, given.Lanes)
+	for i := range t.s.Targets {
+		t.s.Targets[i].Seen, t.s.Targets[i].Agreed = given.Targets[i].Seen, given.Targets[i].Agreed
+	}
+	t.s.Returning = given.Returning
+}
+
+// note records the turn's one transition. lane is -1 for the run as a whole.
+func (t *turn) note(kind TransitionKind, lane int, subject, reason, by string) {
+	t.changed = true
+	t.made = Transition{Kind: kind, Subject: subject, Reason: reason, By: by}
+	if lane < 0 {
+		return
+	}
+	x := &t.in.lanes[lane]
+	t.made.Lane = t.in.laneName(lane)
+	t.made.Step = x.stepNames[t.s.Lanes[lane].Step]
+	if x.target < x.targets {
+		t.made.Weight = t.s.Targets[x.target].Route.Split.Candidate
+	}
+}
+
+// command asks target i for a split under the fence that the turn will have.
+func (t *turn) command(i int, split traffic.Split, fence uint64) {
+	target := &t.s.Targets[i]
+	target.Route = traffic.Route{Arms: t.s.Release.Arms(), Split: split.Clone()}
+	target.Fence, target.Seen, target.Agreed = fence, false, 0
+}
+
+func (in *frozen) lane(name string) int {
+	for i := range in.plan.Lanes {
+		if in.plan.Lanes[i].Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// small backs the state of a one-lane rollout, so that a turn of it costs one
+// allocation instead of one a slice.
+type small struct {
+	lanes   [1]LaneState
+	targets [2]TargetState
+	checks  [4]CheckState
+	effects [2]Effect
+}
+
+// clone is a copy that shares nothing with s that can be written to.
+func (s State) clone() State {
+	c, _ := s.cloneWithEffects()
+	return c
+}
+
+func (s State) cloneWithEffects() (State, []Effect) {
+	var effects []Effect
+	var b small
+	if len(s.Lanes) <= len(b.lanes) && len(s.Targets) <= len(b.targets) && len(s.Checks) <= len(b.checks) {
+		b := new(small)
+		s.Lanes = append(b.lanes[:0:len(s.Lanes)], s.Lanes...)
+		s.Targets = append(b.targets[:0:len(s.Targets)], s.Targets...)
+		s.Checks = append(b.checks[:0:len(s.Checks)], s.Checks...)
+		effects = b.effects[:0]
+	} else {
+		s.Lanes, s.Targets, s.Checks = slices.Clone(s.Lanes), slices.Clone(s.Targets), slices.Clone(s.Checks)
+	}
+	for i := range s.Targets {
+		if match := s.Targets[i].Route.Split.Match; match != nil {
+			s.Targets[i].Route.Split.Match = slices.Clone(match)
+		}
+	}
+	s.Tasks, s.Quarantine = slices.Clone(s.Tasks), slices.Clone(s.Quarantine)
+	s.Intent = s.Intent.clone()
+	if s.Next.Caps != nil {
+		s.Next.Caps = cloneCaps(s.Next.Caps)
+	}
+	return s, effects
+}
+
+func (i Intent) clone() Intent {
+	i.Waive, i.Approvals = slices.Clone(i.Waive), slices.Clone(i.Approvals)
+	return i
+}

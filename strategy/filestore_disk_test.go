@@ -94,7 +94,7 @@ func (d *memDisk) open(name string, flag int) (file, error) {
 func (d *memDisk) rename(from, to string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	f := d.call("rename")
+	f := d.call("rename " + to)
 	if moved := d.files[from]; f.done {
 		if moved == nil {
 			return fs.ErrNotExist

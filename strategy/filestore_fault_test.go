@@ -81,12 +81,12 @@ func (w *world) check(service string, s State) {
 
 // live is a life of the store with enough saves for the log to be rewritten
 // several times and for journals to be begun and removed.
-func (w *world) live(saves int) {
+func (w *world) live() {
 	w.acked, w.tried = map[string]uint64{}, map[string]uint64{}
 	w.open()
-	for i := range saves {
+	for i := range lifeSaves {
 		w.save([]string{"web", "api", "db"}[i%3])
-		if i == saves/2 && w.store != nil {
+		if i == lifeSaves/2 && w.store != nil {
 			_ = w.store.Close()
 			w.store = nil
 		}
@@ -137,7 +137,7 @@ const lifeSaves = 36
 func TestAnyCallToTheDiskMayFail(t *testing.T) {
 	t.Parallel()
 	quiet := &world{t: t, name: "no fault", disk: newMemDisk()}
-	quiet.live(lifeSaves)
+	quiet.live()
 	if quiet.acked["web"] != lifeSaves/3 {
 		t.Fatalf("without a fault %d of %d saves went through", quiet.acked["web"], lifeSaves/3)
 	}
@@ -145,7 +145,7 @@ func TestAnyCallToTheDiskMayFail(t *testing.T) {
 		t.Fatalf("the life is too short to rewrite the log and remove a journal: %v", quiet.disk.files)
 	}
 	t.Logf("%d calls", quiet.disk.calls)
-	for call := 1; call <= quiet.disk.calls; call++ {
+	for call := 1; call <= quiet.disk.calls; call += int(stride()) {
 		for what, f := range map[string]func(int, string) fault{
 			"fails":                failAt(call, false),
 			"works and says no":    failAt(call, true),
@@ -156,8 +156,8 @@ func TestAnyCallToTheDiskMayFail(t *testing.T) {
 		} {
 			w := &world{t: t, name: fmt.Sprintf("call %d %s", call, what), disk: newMemDisk()}
 			w.disk.fault = f
-			w.live(lifeSaves)
-			w.cutThePower(4)
+			w.live()
+			w.cutThePower(2)
 		}
 	}
 }
@@ -185,8 +185,8 @@ func failWrites(from int) func(int, string) fault {
 func TestThePowerMayBeCutAtAnyCall(t *testing.T) {
 	t.Parallel()
 	quiet := &world{t: t, name: "no fault", disk: newMemDisk()}
-	quiet.live(lifeSaves)
-	for call := 1; call <= quiet.disk.calls; call++ {
+	quiet.live()
+	for call := 1; call <= quiet.disk.calls; call += int(stride()) {
 		for _, done := range []bool{false, true} {
 			w := &world{t: t, name: fmt.Sprintf("power cut at call %d, done %v", call, done), disk: newMemDisk()}
 			w.disk.fault = func(n int, _ string) fault {
@@ -200,16 +200,16 @@ func TestThePowerMayBeCutAtAnyCall(t *testing.T) {
 			}
 			func() {
 				defer func() {
-					if v := recover(); v != nil && v != error(errDisk) { //nolint:errorlint // the very value that was thrown
+					if v := recover(); v != nil && v != errDisk { //nolint:errorlint // the very value that was thrown
 						panic(v)
 					}
 				}()
-				w.live(lifeSaves)
+				w.live()
 			}()
 			w.disk.fault = nil
 			w.disk.mu.TryLock() // the panic left it locked
 			w.disk.mu.Unlock()
-			w.cutThePower(8)
+			w.cutThePower(6)
 		}
 	}
 }
@@ -277,13 +277,13 @@ func TestAfterASyncThatFailedNothingIsSavedOrGuessed(t *testing.T) {
 // fails after the new log got its name: after a power cut the old one may be back.
 func TestALogThatMayHaveLostItsNameTakesNoSaves(t *testing.T) {
 	t.Parallel()
-	for _, op := range []string{"sync dir", "rename"} {
+	for _, op := range []string{"sync dir", "rename " + stateLog} {
 		d := newMemDisk()
 		f := mustOpen(t, d, FileStoreOptions{CompactAt: 3000, JournalBytes: 1})
 		renamed := false
 		d.fault = func(_ int, now string) fault {
-			if renamed = renamed || now == "rename"; renamed && now == op {
-				return fault{err: errDisk, done: op == "rename"}
+			if renamed = renamed || now == "rename "+stateLog; renamed && now == op {
+				return fault{err: errDisk, done: op != "sync dir"}
 			}
 			return fault{}
 		}
@@ -305,7 +305,7 @@ func TestARenameThatFailedIsTriedAgain(t *testing.T) {
 	f := mustOpen(t, d, FileStoreOptions{CompactAt: 3000})
 	renames := 0
 	d.fault = func(_ int, op string) fault {
-		if op != "rename" {
+		if op != "rename "+stateLog {
 			return fault{}
 		}
 		if renames++; renames == 1 {

@@ -119,15 +119,22 @@ func (f *FileStore) pruneJournal() error {
 		return err
 	}
 	var total int64
-	for i := len(names) - 1; i >= 0; i-- {
-		size, err := f.fileSize(names[i])
+	first := len(names)
+	for ; first > 0; first-- {
+		size, err := f.fileSize(names[first-1])
 		if err != nil {
 			return err
 		}
-		if total += size; total <= f.options.JournalBytes || names[i] == f.journal.name {
-			continue
+		if total += size; total > f.options.JournalBytes {
+			break
 		}
-		if err := f.disk.remove(names[i]); err != nil {
+	}
+	// The oldest goes first, so that what is left never has a gap.
+	for _, name := range names[:first] {
+		if name == f.journal.name {
+			break
+		}
+		if err := f.disk.remove(name); err != nil {
 			return err
 		}
 	}

@@ -137,7 +137,7 @@ func scanLog(r io.ReaderAt, name string, size int64, visit func(frame) error) (t
 		return tail{}, err
 	}
 	t := tail{end: int64(len(logHeader)), synced: int64(len(logHeader)), sealed: true}
-	in := bufio.NewReaderSize(io.NewSectionReader(r, t.end, size-t.end), 256<<10)
+	in := bufio.NewReaderSize(io.NewSectionReader(r, t.end, size-t.end), int(min(size, 256<<10)))
 	var payload []byte
 	for {
 		f, err := readFrame(in, t.end, size-t.end, payload)

@@ -168,8 +168,8 @@ func (f *FileStore) index(r frame) error {
 		e = &fileEntry{}
 		f.services[head.Service] = e
 	case head.Prev != e.rev:
-		return &CorruptError{f.disk.path(stateLog), r.at,
-			fmt.Sprintf("rev %d of %q says that it follows %d and stands behind %d", head.Rev, head.Service, head.Prev, e.rev)}
+		why := fmt.Sprintf("rev %d of %q says that it follows %d and stands behind %d", head.Rev, head.Service, head.Prev, e.rev)
+		return &CorruptError{f.disk.path(stateLog), r.at, why}
 	}
 	f.live += r.size() - e.size
 	*e = fileEntry{rev: head.Rev, at: r.at, size: r.size()}

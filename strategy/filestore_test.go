@@ -4,6 +4,7 @@
 package strategy
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,18 +27,18 @@ func noted(rev uint64) Transition {
 	return Transition{Rev: rev, Seq: rev, Run: 1, Kind: Ordered, By: "test"}
 }
 
-func mustSave(t testing.TB, f *FileStore, service string, rev uint64) {
-	t.Helper()
-	if err := f.Save(context.Background(), service, rev-1, plain(service, rev), noted(rev)); err != nil {
-		t.Fatal(err)
+func mustSave(tb testing.TB, f *FileStore, service string, rev uint64) {
+	tb.Helper()
+	if err := f.Save(tb.Context(), service, rev-1, plain(service, rev), noted(rev)); err != nil {
+		tb.Fatal(err)
 	}
 }
 
-func mustOpen(t testing.TB, d disk, o FileStoreOptions) *FileStore {
-	t.Helper()
+func mustOpen(tb testing.TB, d disk, o FileStoreOptions) *FileStore {
+	tb.Helper()
 	f, err := openMem(d, o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return f
 }
@@ -50,28 +51,28 @@ func openMem(d disk, o FileStoreOptions) (*FileStore, error) {
 	return openFileStore(d, io.NopCloser(nil), o)
 }
 
-func mustClose(t testing.TB, f *FileStore) {
-	t.Helper()
+func mustClose(tb testing.TB, f *FileStore) {
+	tb.Helper()
 	if err := f.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // wantState checks that the service is at this rev with exactly what was saved.
-func wantState(t testing.TB, f *FileStore, service string, rev uint64) {
-	t.Helper()
-	got, err := f.Load(context.Background(), service)
+func wantState(tb testing.TB, f *FileStore, service string, rev uint64) {
+	tb.Helper()
+	got, err := f.Load(tb.Context(), service)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	want := plain(service, rev)
 	if rev == 0 {
 		want = State{}
 	}
-	a, _ := json.Marshal(got)
-	b, _ := json.Marshal(want)
-	if string(a) != string(b) {
-		t.Fatalf("loaded %s\nwant %s", a, b)
+	a, errA := json.Marshal(got)
+	b, errB := json.Marshal(want)
+	if errA != nil || errB != nil || !bytes.Equal(a, b) {
+		tb.Fatalf("loaded %s\nwant %s", a, b)
 	}
 }
 
@@ -280,7 +281,7 @@ func TestASaveThatMeetsCloseIsStoredOrRefused(t *testing.T) {
 		f := mustOpen(t, d, FileStoreOptions{})
 		f.turn <- struct{}{}
 		saved, closed := make(chan error), make(chan error)
-		go func() { saved <- f.Save(context.Background(), "web", 0, plain("web", 1)) }()
+		go func() { saved <- f.Save(t.Context(), "web", 0, plain("web", 1)) }()
 		go func() { closed <- f.Close() }()
 		<-f.turn
 		err := <-saved
@@ -302,12 +303,12 @@ func TestASaveThatMeetsCloseIsStoredOrRefused(t *testing.T) {
 	t.Logf("%d stored, %d refused", stored, refused)
 }
 
-func wantJournal(t testing.TB, f *FileStore, service string, first, last uint64) {
-	t.Helper()
+func wantJournal(tb testing.TB, f *FileStore, service string, first, last uint64) {
+	tb.Helper()
 	var got, want []uint64
-	for tr, err := range f.Journal(context.Background(), service) {
+	for tr, err := range f.Journal(tb.Context(), service) {
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		got = append(got, tr.Rev)
 	}
@@ -315,6 +316,6 @@ func wantJournal(t testing.TB, f *FileStore, service string, first, last uint64)
 		want = append(want, rev)
 	}
 	if !slices.Equal(got, want) {
-		t.Fatalf("journal of %s has revs %v, want %d to %d", service, got, first, last)
+		tb.Fatalf("journal of %s has revs %v, want %d to %d", service, got, first, last)
 	}
 }

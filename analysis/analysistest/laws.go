@@ -1,0 +1,420 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package analysistest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/rheostat-go/rheostat/analysis"
+)
+
+const (
+	// longestReason and largestState are far above what a judge needs.
+	longestReason = 2_000
+	largestState  = 32_000
+	// manyQuestions is enough for a state that grows with each to pass largestState.
+	manyQuestions = 400
+)
+
+// talk is one rollout's conversation with a judge, kept as a runner keeps it.
+type talk struct {
+	judge analysis.Judge
+	step  int
+	after time.Duration
+	state analysis.State
+}
+
+// ask asks once and keeps the state. An error is not an answer: the verdict is
+// Pending and the state stays, as in a runner.
+func (t *talk) ask(ctx context.Context) (analysis.Verdict, error) {
+	c := Question(t.step, t.after, t.state)
+	f, err := t.judge.Judge(ctx, c)
+	if err != nil {
+		if ctx.Err() != nil {
+			return analysis.Pending, err
+		}
+		return analysis.Pending, nil //nolint:nilerr // a judge that cannot work is Pending
+	}
+	if err := proper(c, f); err != nil {
+		return f.Verdict, err
+	}
+	t.state = f.State
+	return f.Verdict, nil
+}
+
+// proper reports an answer that a runner could not use or save.
+func proper(c analysis.Check, f analysis.Finding) error {
+	switch {
+	case !f.Answers(c):
+		return fmt.Errorf("asked about run %d step %d since %v, answered run %d step %d since %v", c.Run, c.Step, c.Since, f.Run, f.Step, f.Since)
+	case f.Sound() != f:
+		return fmt.Errorf("the finding has numbers that are not finite: %v %v %v %v", f.Value, f.Baseline, f.Low, f.High)
+	case f.Verdict > analysis.Inconclusive:
+		return fmt.Errorf("verdict %v does not exist", f.Verdict)
+	case f.At.After(c.Until):
+		return fmt.Errorf("it looked at %v, after it was asked at %v", f.At, c.Until)
+	case f.Reason == "" || len(f.Reason) > longestReason || !utf8.ValidString(f.Reason) || strings.ContainsFunc(f.Reason, unicode.IsControl):
+		return fmt.Errorf("the reason is not one sentence for a person: %.80q", f.Reason)
+	}
+	if _, err := json.Marshal(f); err != nil {
+		return fmt.Errorf("the finding cannot be saved: %w", err)
+	}
+	return nil
+}
+
+func passes(v analysis.Verdict) bool { return v == analysis.Pass || v == analysis.Safe }
+
+// until feeds e and asks, round after round, until done or the subject's rounds are over.
+func (t *talk) until(ctx context.Context, s Subject, e Evidence, done func(analysis.Verdict) bool) (bool, error) {
+	for range s.Rounds {
+		s.Feed(e)
+		t.after += s.Every
+		v, err := t.ask(ctx)
+		if err != nil || done(v) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// begin asks the first question, before which nothing was fed.
+func begin(ctx context.Context, s Subject) (*talk, error) {
+	t := &talk{judge: s.Judge()}
+	v, err := t.ask(ctx)
+	if err == nil && passes(v) {
+		err = fmt.Errorf("said %v before there was any evidence", v)
+	}
+	return t, err
+}
+
+func lawEcho(ctx context.Context, subject func() Subject) error {
+	for _, e := range subject().Feeds {
+		s := subject()
+		t, err := begin(ctx, s)
+		if err != nil {
+			return err
+		}
+		for step := range 2 {
+			t.step, t.after = step, 0
+			for range 3 {
+				s.Feed(e)
+				t.after += s.Every
+				if _, err := t.ask(ctx); err != nil {
+					return fmt.Errorf("evidence %v: %w", e, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func lawGood(ctx context.Context, subject func() Subject) error {
+	s := subject()
+	t, err := begin(ctx, s)
+	if err != nil {
+		return err
+	}
+	ok, err := t.until(ctx, s, Good, passes)
+	if err == nil && !ok {
+		err = fmt.Errorf("did not pass in %d rounds", s.Rounds)
+	}
+	return err
+}
+
+func lawBad(ctx context.Context, subject func() Subject) error {
+	s := subject()
+	t, err := begin(ctx, s)
+	if err != nil {
+		return err
+	}
+	ok, err := t.until(ctx, s, Bad, func(v analysis.Verdict) bool { return v == analysis.Fail })
+	if err == nil && !ok {
+		err = fmt.Errorf("did not fail in %d rounds", s.Rounds)
+	}
+	return err
+}
+
+func neverPass(ctx context.Context, s Subject, e Evidence) error {
+	s.Feed(e)
+	t, err := begin(ctx, s)
+	if err != nil {
+		return err
+	}
+	passed, err := t.until(ctx, s, e, passes)
+	if passed {
+		return fmt.Errorf("passed on %v", e)
+	}
+	return err
+}
+
+func lawPassEnds(ctx context.Context, subject func() Subject) error {
+	for _, e := range []Evidence{None, NotANumber, Down} {
+		s := subject()
+		if !slices.Contains(s.Feeds, e) {
+			continue
+		}
+		t, err := begin(ctx, s)
+		if err != nil {
+			return err
+		}
+		if _, err := t.until(ctx, s, Good, passes); err != nil {
+			return err
+		}
+		ended, err := t.until(ctx, s, e, func(v analysis.Verdict) bool { return !passes(v) })
+		if err != nil {
+			return err
+		}
+		if !ended {
+			return fmt.Errorf("still passes after %d rounds of %v", s.Rounds, e)
+		}
+	}
+	return nil
+}
+
+func lawNextStep(ctx context.Context, subject func() Subject) error {
+	s := subject()
+	t, err := begin(ctx, s)
+	if err != nil {
+		return err
+	}
+	if _, err := t.until(ctx, s, Good, passes); err != nil {
+		return err
+	}
+	s.Feed(None)
+	t.step, t.after = 1, 0
+	v, err := t.ask(ctx)
+	if err == nil && passes(v) {
+		err = fmt.Errorf("said %v to a step that was just entered", v)
+	}
+	return err
+}
+
+// story is evidence that takes a judge through everything that it can be shown.
+func story(s Subject) []Evidence {
+	all := []Evidence{
+		Good, Good, None, Good, NotANumber, Good, Down, Good, Good, None, None, Down, Down, Down, Down, Down, Down,
+		Good, NotANumber, NotANumber, Good, Good, Bad, Good, Good, Bad, None, Bad, Bad, Good, Bad, Bad, Bad, Bad,
+	}
+	return slices.DeleteFunc(all, func(e Evidence) bool { return !slices.Contains(s.Feeds, e) })
+}
+
+// told is the verdicts of a judge that is told the story, asked the way that ask does.
+func told(ctx context.Context, s Subject, ask func(t *talk) (analysis.Verdict, error)) ([]analysis.Verdict, error) {
+	t := &talk{judge: s.Judge()}
+	var verdicts []analysis.Verdict
+	for step := range 2 {
+		t.step, t.after = step, 0
+		for i, e := range story(s) {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			v, err := ask(t)
+			if err != nil {
+				return nil, fmt.Errorf("question %d: %w", i, err)
+			}
+			verdicts = append(verdicts, v)
+			s.Feed(e)
+			t.after += s.Every
+		}
+	}
+	return verdicts, nil
+}
+
+// alike compares a judge that is asked plainly with one that is asked in another way.
+func alike(ctx context.Context, subject func() Subject, ask func(s Subject, t *talk) (analysis.Verdict, error)) error {
+	plain, other := subject(), subject()
+	want, err := told(ctx, plain, func(t *talk) (analysis.Verdict, error) { return t.ask(ctx) })
+	if err != nil {
+		return err
+	}
+	got, err := told(ctx, other, func(t *talk) (analysis.Verdict, error) { return ask(other, t) })
+	if err != nil {
+		return err
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			return fmt.Errorf("question %d (after %v): %v instead of %v", i, story(plain)[:i%len(story(plain))], got[i], want[i])
+		}
+	}
+	return nil
+}
+
+func lawRestart(ctx context.Context, subject func() Subject) error {
+	return alike(ctx, subject, func(s Subject, t *talk) (analysis.Verdict, error) {
+		saved, err := json.MarshalIndent(analysis.Finding{State: t.state}, "", "  ")
+		if err != nil {
+			return 0, err
+		}
+		var loaded analysis.Finding
+		if err := json.Unmarshal(saved, &loaded); err != nil {
+			return 0, err
+		}
+		t.judge, t.state = s.Judge(), loaded.State
+		return t.ask(ctx)
+	})
+}
+
+func lawLostReply(ctx context.Context, subject func() Subject) error {
+	return alike(ctx, subject, func(_ Subject, t *talk) (analysis.Verdict, error) {
+		lost := *t
+		first, err := lost.ask(ctx)
+		if err != nil {
+			return first, err
+		}
+		again, err := t.ask(ctx)
+		if err == nil && again != first {
+			err = fmt.Errorf("said %v, and %v when the same was asked again", first, again)
+		}
+		return again, err
+	})
+}
+
+func lawTwice(ctx context.Context, subject func() Subject) error {
+	return alike(ctx, subject, func(_ Subject, t *talk) (analysis.Verdict, error) {
+		first, err := t.ask(ctx)
+		for i := 0; i < 2 && err == nil; i++ {
+			state := t.state
+			var again analysis.Verdict
+			again, err = t.ask(ctx)
+			switch {
+			case err != nil:
+			case again != first:
+				err = fmt.Errorf("said %v, and %v when it was asked again at the same moment", first, again)
+			case t.state != state:
+				err = errors.New("its state changed when it was asked again at the same moment")
+			}
+		}
+		return first, err
+	})
+}
+
+// foreignStates are what a store could hand back. The law adds damaged copies of the
+// judge's own.
+var foreignStates = []analysis.State{
+	"{}", "[]", "0", `"text"`, "true", "[[[[", "{", "\x00", "null", `{"v":0}`, `{"v":-1}`, `{"v":99999}`,
+	`{"verdict":"pass"}`, `{"verdict":"safe","v":1}`, `{"v":1,"verdict":"pass","n":1000000,"value":0}`,
+	`{"v":1e400}`, `{"v":1}{"v":1}`, `{"parts":{"":{}}}`, analysis.State(strings.Repeat("[", 20_000)),
+}
+
+func lawForeignState(ctx context.Context, subject func() Subject) error {
+	states := slices.Clone(foreignStates)
+	s := subject()
+	t, err := begin(ctx, s)
+	if err != nil {
+		return err
+	}
+	for _, e := range story(s) {
+		s.Feed(e)
+		t.after += s.Every
+		if _, err := t.ask(ctx); err != nil {
+			return err
+		}
+		own := string(t.state)
+		for _, damaged := range []string{own[:len(own)/2], own + own, strings.ReplaceAll(own, `":"`, `":1,"x":"`)} {
+			if damaged != own && damaged != "" {
+				states = append(states, analysis.State(damaged))
+			}
+		}
+	}
+	for _, state := range states {
+		fresh := subject()
+		c := Question(0, fresh.Every, state)
+		f, err := fresh.Judge().Judge(ctx, c)
+		if err == nil && passes(f.Verdict) {
+			return fmt.Errorf("said %v with the state %.120q", f.Verdict, state)
+		}
+		if err == nil {
+			if err := proper(c, f); err != nil && f.State != state {
+				return fmt.Errorf("with the state %.120q: %w", state, err)
+			}
+		}
+	}
+	return nil
+}
+
+func lawSmallState(ctx context.Context, subject func() Subject) error {
+	s := subject()
+	t, err := begin(ctx, s)
+	if err != nil {
+		return err
+	}
+	tale := slices.DeleteFunc(story(s), func(e Evidence) bool { return e == Bad }) // a failure ends the tale
+	for i := range manyQuestions {
+		s.Feed(tale[i%len(tale)])
+		t.after += s.Every
+		if _, err := t.ask(ctx); err != nil {
+			return err
+		}
+		if len(t.state) > largestState {
+			return fmt.Errorf("after %d questions the state has %d bytes, at most %d are allowed", i+1, len(t.state), largestState)
+		}
+	}
+	return nil
+}
+
+func lawCancelled(ctx context.Context, subject func() Subject) error {
+	s := subject()
+	t, err := begin(ctx, s)
+	if err != nil {
+		return err
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	for _, after := range []time.Duration{0, s.Every} {
+		c := Question(0, after, t.state)
+		if f, err := t.judge.Judge(gone, c); !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("got %v and the error %v", f.Verdict, err)
+		}
+	}
+	return nil
+}
+
+func lawConcurrent(ctx context.Context, subject func() Subject) error {
+	const rollouts = 32
+	s := subject()
+	one, err := begin(ctx, s)
+	if err != nil {
+		return err
+	}
+	for _, e := range story(s)[:min(3, len(story(s)))] {
+		s.Feed(e)
+	}
+	one.after += s.Every
+	alone := *one
+	want, err := alone.ask(ctx)
+	if err != nil {
+		return err
+	}
+	errs := make([]error, rollouts)
+	start := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range rollouts {
+		all.Go(func() {
+			<-start
+			c := Question(0, one.after, one.state)
+			c.Service, c.Lane = fmt.Sprintf("service %d", i), fmt.Sprintf("lane %d", i%4)
+			f, err := one.judge.Judge(ctx, c)
+			switch {
+			case err != nil:
+				errs[i] = err
+			case f.Verdict != want:
+				errs[i] = fmt.Errorf("said %v, and %v when it was asked alone", f.Verdict, want)
+			default:
+				errs[i] = proper(c, f)
+			}
+		})
+	}
+	close(start)
+	all.Wait()
+	return errors.Join(errs...)
+}

@@ -107,7 +107,7 @@ func (t *turn) wake() time.Time {
 	for _, block := range t.o.Blocks {
 		sooner(block.Until.Sub(t.now))
 	}
-	if t.s.returning() {
+	if t.s.homeward() {
 		sooner(t.in.plan.Back.Bound - t.s.Returning)
 	}
 	return t.now.Add(wait)
@@ -119,7 +119,6 @@ func (t *turn) wakeLane(i int, sooner func(time.Duration)) {
 	case lane.Status == Moving:
 		sooner(step.Deadline - lane.Spent)
 		if lane.Stage == Holding {
-			sooner(t.evidence(i).after)
 			sooner(t.gates(i).after)
 		}
 	case lane.Status == Returning && lane.Stage == Draining:

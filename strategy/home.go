@@ -159,16 +159,18 @@ func (t *turn) returnLane(i int) {
 // overdue ends a return that has outlived the plan's bound. It comes before
 // everything else on the way home, so that nothing can put it off.
 func (t *turn) overdue() bool {
-	if t.s.Returning < t.in.plan.Back.Bound {
+	if !t.s.homeward() || t.s.Returning < t.in.plan.Back.Bound {
 		return false
 	}
+	why := "it is not seen to be"
 	for i := range t.s.Lanes {
 		if t.s.Lanes[i].Status == Returning {
-			t.strand(fmt.Sprintf("not home within %v: %s", t.in.plan.Back.Bound, t.tell(i)))
-			return true
+			why = t.tell(i)
+			break
 		}
 	}
-	return false
+	t.strand(fmt.Sprintf("not home within %v: %s", t.in.plan.Back.Bound, why))
+	return true
 }
 
 // isHome reports whether every target of the lane shows that nothing goes to
@@ -223,8 +225,14 @@ func (t *turn) undo(i int) {
 	}
 }
 
-// arrive ends a run at home.
+// arrive ends a run at home, if this turn shows that it is there: a lane that
+// was home may have been moved since.
 func (t *turn) arrive() {
+	for i := range t.s.Lanes {
+		if !t.isHome(i) {
+			return
+		}
+	}
 	for k := range t.s.Tasks {
 		if task := &t.s.Tasks[k]; task.Stuck {
 			t.strand(fmt.Sprintf("traffic is home, but task %q of lane %q could not be taken back", task.Name, task.Lane))

@@ -48,7 +48,7 @@ type Launch struct {
 // It returns ErrInvalidRelease, ErrQuarantined, ErrFlapping, ErrUnknown or
 // ErrNotHome, and the state as it was.
 func (m Machine) Start(now time.Time, s State, l Launch, o Observation) (State, Transition, error) {
-	t := turn{machine: m, now: now.UTC().Round(0), s: s.clone(), o: &o}
+	t := turn{machine: m, now: now.UTC().Round(0), s: s.clone(), o: o}
 	l.Release = l.Release.complete(s)
 	switch {
 	case l.Plan.in == nil:
@@ -90,7 +90,7 @@ func (m Machine) Step(now time.Time, s State, o Observation) (Decision, error) {
 	if err := s.check(); err != nil {
 		return Decision{State: s}, err
 	}
-	t := turn{machine: m, now: now.UTC().Round(0), in: s.Plan.in, o: &o}
+	t := turn{machine: m, now: now.UTC().Round(0), in: s.Plan.in, o: o}
 	t.s, t.effects = s.cloneWithEffects()
 	t.read()
 	t.credit()

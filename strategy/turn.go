@@ -17,7 +17,7 @@ type turn struct {
 	now     time.Time
 	in      *frozen
 	s       State
-	o       *Observation
+	o       Observation
 	intent  Intent
 	known   bool // the operator's will is known
 	dt      time.Duration
@@ -56,7 +56,7 @@ func (t *turn) credit() {
 	for i := range t.s.Lanes {
 		t.creditLane(i)
 	}
-	if t.s.returning() {
+	if t.s.homeward() {
 		t.s.Returning += t.dt
 	}
 }
@@ -101,6 +101,25 @@ func (s *State) returning() bool {
 		}
 	}
 	return false
+}
+
+// homeward reports whether the way home is not over: lanes return, or all that
+// had begun are home and that is still to be seen.
+func (s *State) homeward() bool {
+	if s.Phase != Progressing || s.returning() {
+		return s.Phase == RollingBack || s.Phase == Progressing
+	}
+	home := 0
+	for i := range s.Lanes {
+		switch s.Lanes[i].Status {
+		case Home:
+			home++
+		case Moving, Done:
+			return false
+		case Waiting, Returning:
+		}
+	}
+	return home > 0 && s.Stopped
 }
 
 // keep makes the turn's outcome the next revision.
@@ -158,11 +177,17 @@ func (in *frozen) lane(name string) int {
 // small backs the state of a one-lane rollout, so that a turn of it costs one
 // allocation instead of one a slice.
 type small struct {
-	lanes   [1]LaneState
-	targets [2]TargetState
-	checks  [4]CheckState
-	effects [2]Effect
+	lanes   [smallLanes]LaneState
+	targets [smallTargets]TargetState
+	checks  [smallChecks]CheckState
+	effects [smallTargets]Effect
 }
+
+const (
+	smallLanes   = 1
+	smallTargets = 2
+	smallChecks  = 3
+)
 
 // clone is a copy that shares nothing with s that can be written to.
 func (s State) clone() State {
@@ -172,8 +197,7 @@ func (s State) clone() State {
 
 func (s State) cloneWithEffects() (State, []Effect) {
 	var effects []Effect
-	var b small
-	if len(s.Lanes) <= len(b.lanes) && len(s.Targets) <= len(b.targets) && len(s.Checks) <= len(b.checks) {
+	if len(s.Lanes) <= smallLanes && len(s.Targets) <= smallTargets && len(s.Checks) <= smallChecks {
 		b := new(small)
 		s.Lanes = append(b.lanes[:0:len(s.Lanes)], s.Lanes...)
 		s.Targets = append(b.targets[:0:len(s.Targets)], s.Targets...)

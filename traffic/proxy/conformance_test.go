@@ -1,0 +1,149 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"testing"
+
+	"github.com/rheostat-go/rheostat/traffic"
+	"github.com/rheostat-go/rheostat/traffic/proxy"
+	"github.com/rheostat-go/rheostat/traffic/traffictest"
+)
+
+// backend is a server on loopback that answers with its name.
+func backend(t *testing.T, name string) *url.URL {
+	t.Helper()
+	return serve(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name) })
+}
+
+func serve(t *testing.T, h http.HandlerFunc) *url.URL {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return parse(t, s.URL)
+}
+
+func parse(t *testing.T, s string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// pair is two backends called as the suite calls them.
+func pair(t *testing.T) map[string]*url.URL {
+	t.Helper()
+	return map[string]*url.URL{"stable": backend(t, "stable"), "candidate": backend(t, "candidate")}
+}
+
+func newProxy(t *testing.T, backends map[string]*url.URL, o proxy.Options) *proxy.Proxy {
+	t.Helper()
+	p, err := proxy.New(backends, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// client has connections of its own, which end with the test.
+func client(t *testing.T) *http.Client {
+	t.Helper()
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+// front serves p on loopback.
+func front(t *testing.T, p *proxy.Proxy) string {
+	t.Helper()
+	return serve(t, p.ServeHTTP).String()
+}
+
+func sender(c *http.Client, to string) func(context.Context, traffictest.Request) (traffictest.Answer, error) {
+	return func(ctx context.Context, q traffictest.Request) (traffictest.Answer, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, to, http.NoBody)
+		if err != nil {
+			return traffictest.Answer{}, err
+		}
+		for k, v := range q.Header {
+			req.Header.Set(k, v)
+		}
+		for k, v := range q.Cookie {
+			req.AddCookie(&http.Cookie{Name: k, Value: v})
+		}
+		res, err := c.Do(req)
+		if err != nil {
+			return traffictest.Answer{}, err
+		}
+		body, err := io.ReadAll(res.Body)
+		if err = errors.Join(err, res.Body.Close()); err != nil || res.StatusCode != http.StatusOK {
+			return traffictest.Answer{}, fmt.Errorf("%s %s: %w", res.Status, body, err)
+		}
+		answer := traffictest.Answer{Arm: string(body), Cookie: map[string]string{}}
+		for _, c := range res.Cookies() {
+			answer.Cookie[c.Name] = c.Value
+		}
+		return answer, nil
+	}
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	backends := pair(t)
+	t.Run("handler", func(t *testing.T) {
+		t.Parallel()
+		traffictest.Run(t, func(t *testing.T) traffictest.Subject {
+			o := proxy.Options{File: filepath.Join(t.TempDir(), "route.json")}
+			return subject(t, backends, o, func(p *proxy.Proxy) (*http.Client, string) { return client(t), front(t, p) })
+		})
+	})
+	t.Run("round tripper", func(t *testing.T) {
+		t.Parallel()
+		traffictest.Run(t, func(t *testing.T) traffictest.Subject {
+			o := proxy.Options{File: filepath.Join(t.TempDir(), "route.json"), Health: "/healthz"}
+			return subject(t, backends, o, func(p *proxy.Proxy) (*http.Client, string) {
+				return &http.Client{Transport: p.RoundTripper()}, "http://service.example/"
+			})
+		})
+	})
+}
+
+func subject(t *testing.T, backends map[string]*url.URL, o proxy.Options, reach func(*proxy.Proxy) (*http.Client, string)) traffictest.Subject {
+	t.Helper()
+	var again func(context.Context) (traffictest.Subject, error)
+	again = func(context.Context) (traffictest.Subject, error) {
+		p, err := proxy.New(backends, o)
+		if err != nil {
+			return traffictest.Subject{}, err
+		}
+		return traffictest.Subject{Router: p, Send: sender(reach(p)), Restart: again}, nil
+	}
+	s, err := again(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// split is a route between the pair.
+func split(w traffic.Weight) traffic.Route {
+	return traffic.Route{Arms: traffic.Arms{Stable: "stable", Candidate: "candidate"}, Split: traffic.Split{Candidate: w}}
+}
+
+func apply(t *testing.T, p *proxy.Proxy, fence uint64, r traffic.Route) {
+	t.Helper()
+	if err := p.Apply(t.Context(), fence, r); err != nil {
+		t.Fatal(err)
+	}
+}

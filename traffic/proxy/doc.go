@@ -1,0 +1,21 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package proxy is the embedded data plane: a [Proxy] is a [traffic.Router] that
+// carries the requests itself, as an [net/http.Handler] in front of two backends
+// or, without a hop, as the [net/http.RoundTripper] of a client.
+//
+//	p, err := proxy.New(map[string]*url.URL{"v1": v1, "v2": v2}, proxy.Options{File: "route.json", Default: "v1"})
+//	...
+//	http.ListenAndServe(":8080", p)
+//
+// For each request a match on a header or cookie decides first, then the sticky
+// key, then chance. The choice and its arm's counters never disagree with
+// [Proxy.Apply]: once Apply has returned, no request begins on the old route,
+// keep-alive connections included, and [Proxy.Drained] tells when the last that
+// had begun there is over.
+//
+// What it does not do: it mirrors no requests, it does not balance between the
+// replicas of an arm (an arm is one address), and it never sends a request again
+// that may have reached a backend and is not idempotent.
+package proxy

@@ -1,0 +1,147 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+
+	"github.com/rheostat-go/rheostat/traffic"
+)
+
+// plan is a route compiled for picking. It is never changed, only exchanged.
+type plan struct {
+	accepted
+	routed            bool
+	stable, candidate *arm
+	// below counts of 2^63 places the ones that are the candidate's. One bit is
+	// left over so that the whole can be counted, too.
+	below  uint64
+	rules  []rule
+	cookie string
+	header string
+	salt   uint64
+}
+
+// accepted is what Apply accepted last, and what outlives the process.
+type accepted struct {
+	Fence uint64        `json:"fence"`
+	Route traffic.Route `json:"route"`
+}
+
+// rule is a Match with its header in canonical form.
+type rule struct{ header, cookie, value string }
+
+// compile checks the whole route and readies it for picking.
+func (p *Proxy) compile(a accepted) (*plan, error) {
+	if err := a.Route.Validate(); err != nil {
+		return nil, err
+	}
+	split := a.Route.Split
+	if _, err := caps.Nearest(split); err != nil {
+		return nil, err
+	}
+	arms := *p.arms.Load()
+	next := &plan{
+		accepted: a, routed: true,
+		stable: arms[a.Route.Arms.Stable], candidate: arms[a.Route.Arms.Candidate],
+		cookie: split.Sticky.Cookie,
+		header: http.CanonicalHeaderKey(split.Sticky.Header),
+		salt:   salt(a.Route.Arms.Candidate),
+		below:  places(split.Candidate),
+	}
+	switch {
+	case next.stable == nil:
+		return nil, fmt.Errorf("arms.stable: %w", p.unknown(a.Route.Arms.Stable))
+	case next.candidate == nil:
+		return nil, fmt.Errorf("arms.candidate: %w", p.unknown(a.Route.Arms.Candidate))
+	}
+	if err := named(split.Sticky.Cookie + split.Sticky.Header); err != nil {
+		return nil, fmt.Errorf("sticky: %w", err)
+	}
+	for i, m := range split.Match {
+		if err := named(m.Header + m.Cookie); err != nil {
+			return nil, fmt.Errorf("match[%d]: %w", i, err)
+		}
+		next.rules = append(next.rules, rule{http.CanonicalHeaderKey(m.Header), m.Cookie, m.Value})
+	}
+	return next, nil
+}
+
+// places is the weight's part of 2^63.
+func places(w traffic.Weight) uint64 {
+	hi, lo := bits.Mul64(uint64(w), 1<<63)
+	quo, _ := bits.Div64(hi, lo, uint64(traffic.Full))
+	return quo
+}
+
+// named refuses what cannot be the name of a header or a cookie: a cookie of
+// such a name would be dropped on the way, and nobody would be sticky.
+func named(name string) error {
+	if strings.ContainsFunc(name, func(c rune) bool {
+		return c <= ' ' || c >= 0x7f || strings.ContainsRune("\"(),/:;<=>?@[\\]{}", c)
+	}) {
+		return errors.New("a header or cookie has letters, digits and dashes in its name")
+	}
+	return nil
+}
+
+// pick chooses the arm for a request: a match first, then the sticky key, then
+// chance. give is the sticky cookie's value for a client that has none.
+func (p *plan) pick(r *http.Request) (a *arm, give string) {
+	for i := range p.rules {
+		if p.rules[i].matches(r) {
+			return p.candidate, ""
+		}
+	}
+	var key string
+	switch {
+	case p.cookie != "":
+		if key = cookie(r.Header["Cookie"], p.cookie); key == "" {
+			key = newID()
+			give = key
+		}
+	case p.header != "":
+		key = header(r, p.header)
+	}
+	place := uint64(0)
+	if key == "" {
+		place = rand.Uint64() //nolint:gosec // chance, no secret
+	} else {
+		place = hash(p.salt, key)
+	}
+	if place>>1 < p.below {
+		return p.candidate, give
+	}
+	return p.stable, give
+}
+
+func (m *rule) matches(r *http.Request) bool {
+	if m.cookie == "" {
+		if m.header == "Host" {
+			return m.is(r.Host)
+		}
+		for _, value := range r.Header[m.header] {
+			if m.is(value) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, line := range r.Header["Cookie"] {
+		for line != "" {
+			var value string
+			if value, line = cutCookie(line, m.cookie); m.is(value) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (m *rule) is(value string) bool { return value != "" && (m.value == "" || m.value == value) }

@@ -1,0 +1,181 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/rheostat-go/rheostat/traffic"
+)
+
+// Options shape a [Proxy]. Each zero value is a default that works.
+type Options struct {
+	// File keeps the route and its fence over a restart: Apply writes it, synced
+	// to disk, before the route comes into force, and New reads it. A file belongs
+	// to one process at a time. "" keeps nothing.
+	File string
+
+	// Default names the backend that answers as long as no route was ever
+	// applied. "" is the only backend if there is but one; with more, requests
+	// get 503 until then.
+	Default string
+
+	// Timeout bounds how long a backend may take until its answer begins; what
+	// takes longer is a 504. 0 is one minute, below 0 is no bound. It has no
+	// effect on a Transport of your own.
+	Timeout time.Duration
+
+	// Transport carries the requests to the backends. nil is one tuned for
+	// proxying: many idle connections, no decompression, no proxy from the
+	// environment, five seconds to connect.
+	Transport http.RoundTripper
+
+	// Health is a path such as "/healthz" that Observe asks each arm for; 2xx
+	// and 3xx within a second are room for everything, anything else is none. ""
+	// only connects.
+	Health string
+
+	// Room tells what each arm could carry, instead of that check. Its error
+	// makes the room not known.
+	Room func(ctx context.Context) (traffic.Room, error)
+
+	// CookieAge is how long a client keeps the sticky cookie. 0 is 30 days,
+	// below 0 until the browser closes.
+	CookieAge time.Duration
+
+	// TrustForwarded passes on the X-Forwarded headers of whoever is in front
+	// and adds to them. Without it they are replaced, since anybody can send them.
+	TrustForwarded bool
+
+	// Logger hears of requests that a backend did not answer. nil discards.
+	Logger *slog.Logger
+}
+
+// Proxy is a router and its data plane in one. It is safe for concurrent use;
+// make it with [New].
+type Proxy struct {
+	options   Options
+	log       *slog.Logger
+	transport http.RoundTripper
+	buffers   bufferPool
+
+	// turn is held by whoever changes arms or plan. It is a channel so that
+	// waiting for it ends with the caller's context.
+	turn chan struct{}
+	arms atomic.Pointer[map[string]*arm]
+	plan atomic.Pointer[plan]
+}
+
+var (
+	_ traffic.Router = (*Proxy)(nil)
+	_ http.Handler   = (*Proxy)(nil)
+)
+
+// New makes a proxy between backends, by name, and restores the route of
+// Options.File before it returns, so that a server that starts to listen
+// afterwards never sends a request another way. A file that cannot be read, or
+// that names a backend which is not there, is an error.
+func New(backends map[string]*url.URL, o Options) (*Proxy, error) {
+	p := &Proxy{options: o, log: o.Logger, transport: o.Transport, turn: make(chan struct{}, 1)}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	if p.transport == nil {
+		p.transport = newTransport(o.Timeout)
+	}
+	arms := map[string]*arm{}
+	p.arms.Store(&arms)
+	p.plan.Store(&plan{})
+	for _, name := range slices.Sorted(maps.Keys(backends)) {
+		if err := p.SetBackend(name, backends[name]); err != nil {
+			return nil, err
+		}
+	}
+	if o.Default != "" && (*p.arms.Load())[o.Default] == nil {
+		return nil, fmt.Errorf("proxy: Options.Default: %w", p.unknown(o.Default))
+	}
+	if o.File == "" {
+		return p, nil
+	}
+	was, err := restore(o.File)
+	if err != nil {
+		return nil, fmt.Errorf("proxy: Options.File: %w", err)
+	}
+	if was == nil {
+		return p, nil
+	}
+	next, err := p.compile(*was)
+	if err != nil {
+		return nil, fmt.Errorf("proxy: the route of %s cannot be restored: %w; give New every backend that the route names", o.File, err)
+	}
+	p.plan.Store(next)
+	return p, nil
+}
+
+// Caps is what the proxy can do: any part per million, matches, stickiness,
+// fencing, room, and proof by being the data plane itself. It does not mirror.
+func (p *Proxy) Caps() traffic.Caps { return caps }
+
+var caps = traffic.Caps{Granularity: 1, Match: true, Sticky: true, Fencing: true, Room: true, Evidence: traffic.Effective}
+
+// Apply implements [traffic.Router]. It returns after the route was written to
+// Options.File and came into force; a request that begins later follows it. An
+// error leaves the old route in force; if it speaks of the file, the new route
+// may be the one that a restart finds, so apply it again.
+func (p *Proxy) Apply(ctx context.Context, fence uint64, r traffic.Route) error {
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("proxy: apply: %w", context.Cause(ctx))
+	}
+	r.Split = r.Split.Clone()
+	next, err := p.compile(accepted{Fence: fence, Route: r})
+	if err != nil {
+		return fmt.Errorf("proxy: apply: %w", err)
+	}
+	if now := p.plan.Load(); now.routed {
+		switch last := now.accepted; {
+		case fence < last.Fence:
+			return fmt.Errorf("proxy: apply under fence %d after %d: %w", fence, last.Fence, traffic.ErrFenced)
+		case fence > last.Fence:
+		case r.Equal(last.Route):
+			return nil
+		default:
+			return fmt.Errorf("proxy: apply under fence %d, which was used for %q: %w", fence, last.Route, traffic.ErrConflict)
+		}
+	}
+	if p.options.File != "" {
+		if err := save(p.options.File, next.accepted); err != nil {
+			return fmt.Errorf("proxy: apply: Options.File: %w", err)
+		}
+	}
+	p.plan.Store(next)
+	return nil
+}
+
+// Observe implements [traffic.Router]. The route is certain, for the proxy is
+// the data plane. Unless Options.Room is set, room is checked by connecting to
+// both arms of the route, for a second at most; without a route, or if ctx ends
+// meanwhile, it is not known.
+func (p *Proxy) Observe(ctx context.Context) (traffic.Seen, error) {
+	if ctx.Err() != nil {
+		return traffic.Seen{}, fmt.Errorf("proxy: observe: %w", context.Cause(ctx))
+	}
+	now := p.plan.Load()
+	seen := traffic.Seen{Route: now.accepted.Route, Fence: now.accepted.Fence, Evidence: traffic.Effective}
+	seen.Route.Split = seen.Route.Split.Clone()
+	seen.Room = p.room(ctx, now)
+	return seen, nil
+}

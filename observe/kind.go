@@ -72,13 +72,14 @@ const (
 	OutcomeRolledBack
 	OutcomeRollbackFailed
 	OutcomeSuperseded
+	OutcomePartial // some lanes were promoted and some went home; a person is called
 )
 
-var outcomeNames = []string{"open", "promoted", "rolledBack", "rollbackFailed", "superseded"}
+var outcomeNames = []string{"open", "promoted", "rolledBack", "rollbackFailed", "superseded", "partial"}
 
 // Outcomes lists every outcome but Open.
 func Outcomes() []Outcome {
-	return []Outcome{OutcomePromoted, OutcomeRolledBack, OutcomeRollbackFailed, OutcomeSuperseded}
+	return []Outcome{OutcomePromoted, OutcomeRolledBack, OutcomeRollbackFailed, OutcomeSuperseded, OutcomePartial}
 }
 
 // String is the name.

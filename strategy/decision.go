@@ -6,6 +6,7 @@ package strategy
 import (
 	"time"
 
+	"github.com/rheostat-go/rheostat/analysis"
 	"github.com/rheostat-go/rheostat/traffic"
 )
 
@@ -61,8 +62,10 @@ type Transition struct {
 	Subject string `json:"subject,omitempty"`
 	// Weight is what the lane's first target is now asked to give the candidate.
 	Weight traffic.Weight `json:"weight"`
-	Reason string         `json:"reason,omitempty"`
-	By     string         `json:"by,omitempty"`
+	// Verdict is what a judge said, where the transition is about that.
+	Verdict analysis.Verdict `json:"verdict,omitempty"`
+	Reason  string           `json:"reason,omitempty"`
+	By      string           `json:"by,omitempty"`
 }
 
 // TransitionKind says what a transition did.

@@ -108,7 +108,8 @@ func (t *turn) judge() bool {
 			failed = c
 		}
 		if news && t.made.Kind == 0 {
-			t.note(VerdictChanged, t.in.checks[c].lane, check.Name, f.Verdict.String()+": "+f.Reason, "")
+			t.note(VerdictChanged, t.in.checks[c].lane, check.Name, f.Reason, "")
+			t.made.Verdict = f.Verdict
 		}
 	}
 	if failed >= 0 {

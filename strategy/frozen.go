@@ -106,6 +106,14 @@ func (f Frozen) Plan() Plan {
 	return f.in.plan.clone()
 }
 
+// Name is the plan's name.
+func (f Frozen) Name() string {
+	if f.in == nil {
+		return ""
+	}
+	return f.in.plan.Name
+}
+
 // Digest identifies the plan; approvals are bound to it. It leads with its version.
 func (f Frozen) Digest() string {
 	if f.in == nil {

@@ -106,7 +106,11 @@ func Line(t strategy.Transition, began time.Time) string {
 	if t.Lane != "" && t.Weight.String() != t.Step {
 		line += fmt.Sprintf(" (%v)", t.Weight)
 	}
-	for _, more := range []string{t.Subject, t.Reason} {
+	verdict := ""
+	if t.Kind == strategy.VerdictChanged {
+		verdict = t.Verdict.String()
+	}
+	for _, more := range []string{t.Subject, verdict, t.Reason} {
 		if more != "" {
 			line += "; " + more
 		}

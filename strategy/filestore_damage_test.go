@@ -130,6 +130,9 @@ func TestALogCutAtAnyByteOpensToWhatWasSavedBefore(t *testing.T) {
 			}
 			mustSave(t, f, "web", s.held[whole]["web"]+1)
 			mustClose(t, f)
+			if got := int64(len(d.bytes(stateLog))); got != f.end {
+				t.Fatalf("cut at %d: %d bytes of what was cut short are still there", cut, got-f.end)
+			}
 			wantState(t, mustOpen(t, d, FileStoreOptions{}), "web", s.held[whole]["web"]+1)
 		}
 	}
@@ -213,7 +216,8 @@ func TestDamageNamesItsPlaceAndARemedyThatWorks(t *testing.T) {
 
 func TestWhatIsNoLogIsRefused(t *testing.T) {
 	t.Parallel()
-	whole := string(tell(t, true).log)
+	story := tell(t, true)
+	whole := string(story.log)
 	frames := whole[len(logHeader):]
 	for what, c := range map[string]struct {
 		files map[string]string
@@ -225,6 +229,7 @@ func TestWhatIsNoLogIsRefused(t *testing.T) {
 		"a much newer format":         {map[string]string{stateLog: logName + "2027-01\n"}, ErrVersion},
 		"no log beside journals":      {map[string]string{"journal-00000001": logHeader}, ErrCorrupt},
 		"a record out of its place":   {map[string]string{stateLog: whole + frames}, ErrCorrupt},
+		"a record that is missing":    {map[string]string{stateLog: whole[:story.ends[3]] + whole[story.ends[4]:]}, ErrCorrupt},
 		"a record that comes twice":   {map[string]string{stateLog: logHeader + twice(whole)}, ErrCorrupt},
 		"a record that is not one":    {map[string]string{stateLog: logHeader + string(appendFrame(nil, int64(len(logHeader)), []byte("hello")))}, ErrCorrupt},
 		"a record whose head is none": {map[string]string{stateLog: logHeader + string(appendFrame(nil, int64(len(logHeader)), []byte("hello\n{}")))}, ErrCorrupt},
@@ -271,6 +276,50 @@ func TestDamageWhileOpenIsSeenByLoadAndByCompaction(t *testing.T) {
 	}
 	wantState(t, f, "web", 4)
 	mustSave(t, f, "web", 5)
+
+	// At the very end of the log it looks like a tail that was torn, and is none.
+	d = newMemDisk()
+	f = mustOpen(t, d, FileStoreOptions{})
+	mustSave(t, f, "web", 1)
+	mustSave(t, f, "db", 1)
+	d.files[stateLog].data[f.end-1] ^= 4
+	f.turn <- struct{}{}
+	err = f.compact()
+	<-f.turn
+	if !errors.Is(err, ErrCorrupt) {
+		t.Errorf("rewrote a log with a damaged end: %v, want ErrCorrupt", err)
+	}
+}
+
+// TestARewrittenLogIsSealed flips bits in a log that was rewritten and not yet
+// appended to: all of it was on disk before it got its name.
+func TestARewrittenLogIsSealed(t *testing.T) {
+	t.Parallel()
+	d := newMemDisk()
+	f := mustOpen(t, d, FileStoreOptions{})
+	for _, service := range []string{"web", "api", "db"} {
+		mustSave(t, f, service, 1)
+		mustSave(t, f, service, 2)
+	}
+	f.turn <- struct{}{}
+	err := f.compact()
+	<-f.turn
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := d.bytes(stateLog)
+	for at := range int64(len(log) - frameHead) {
+		damaged := slices.Clone(log)
+		damaged[at] ^= 0x10
+		d := newMemDisk()
+		d.put(stateLog, damaged)
+		if _, err := openMem(d, FileStoreOptions{}); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersion) {
+			t.Fatalf("byte %d damaged: %v, want ErrCorrupt", at, err)
+		}
+	}
+	if got := revs(t, f); !maps.Equal(got, map[string]uint64{"web": 2, "api": 2, "db": 2}) {
+		t.Errorf("holds %v after it was rewritten", got)
+	}
 }
 
 // TestAStateOfANewerReleaseIsRefusedAlone leaves the other services usable.

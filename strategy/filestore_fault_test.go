@@ -181,7 +181,7 @@ func failWrites(from int) func(int, string) fault {
 	}
 }
 
-// TestThePowerMayBeCutAtAnyCall stops the life at every call, as a cut does.
+// TestThePowerMayBeCutAtAnyCall ends the life at every call.
 func TestThePowerMayBeCutAtAnyCall(t *testing.T) {
 	t.Parallel()
 	quiet := &world{t: t, name: "no fault", disk: newMemDisk()}
@@ -189,29 +189,58 @@ func TestThePowerMayBeCutAtAnyCall(t *testing.T) {
 	for call := 1; call <= quiet.disk.calls; call += int(stride()) {
 		for _, done := range []bool{false, true} {
 			w := &world{t: t, name: fmt.Sprintf("power cut at call %d, done %v", call, done), disk: newMemDisk()}
-			w.disk.fault = func(n int, _ string) fault {
-				switch {
-				case n < call:
-					return fault{}
-				case n == call && done:
-					return fault{err: errDisk, done: true}
-				}
-				panic(errDisk) // nothing happens any more
-			}
-			func() {
-				defer func() {
-					if v := recover(); v != nil && v != errDisk { //nolint:errorlint // the very value that was thrown
-						panic(v)
-					}
-				}()
-				w.live()
-			}()
-			w.disk.fault = nil
-			w.disk.mu.TryLock() // the panic left it locked
-			w.disk.mu.Unlock()
+			w.disk.fault = endAt(call, done)
+			w.disk.until(w.live)
 			w.cutThePower(6)
 		}
 	}
+}
+
+// TestThePowerMayBeCutWhileAProcessStartsAfterAnotherWasKilled leaves what the
+// first wrote with the system and not on disk, and cuts the power at every call
+// of the second, and after it has saved.
+func TestThePowerMayBeCutWhileAProcessStartsAfterAnotherWasKilled(t *testing.T) {
+	t.Parallel()
+	quiet := &world{t: t, name: "no fault", disk: newMemDisk()}
+	quiet.live()
+	for call := 1; call <= quiet.disk.calls; call += int(stride()) {
+		for _, later := range []int{1, 2, 3, 4, 5, 6, 100} {
+			w := &world{t: t, name: fmt.Sprintf("killed at call %d, power cut %d calls later", call, later), disk: newMemDisk()}
+			w.disk.fault = endAt(call, true)
+			w.disk.until(w.live)
+			w.store = nil
+			w.disk.fault = endAt(w.disk.calls+later, true)
+			w.disk.until(func() {
+				w.save("web")
+				w.save("api")
+			})
+			w.cutThePower(3)
+		}
+	}
+}
+
+// endAt is the end of the process at this call, before or after its effect.
+func endAt(end int, done bool) func(int, string) fault {
+	return func(call int, _ string) fault {
+		switch {
+		case call < end:
+			return fault{}
+		case call == end && done:
+			return fault{err: errDisk, done: true}
+		}
+		panic(errDisk)
+	}
+}
+
+// until runs f to the end that endAt sets.
+func (d *memDisk) until(f func()) {
+	defer func() {
+		if v := recover(); v != nil && v != errDisk {
+			panic(v)
+		}
+		d.fault = nil
+	}()
+	f()
 }
 
 // TestAFullDiskIsSurvived takes writes back, and goes on when there is room again.
@@ -230,6 +259,16 @@ func TestAFullDiskIsSurvived(t *testing.T) {
 		t.Errorf("the log has %d bytes after a save that failed, want the %d from before", got, end)
 	}
 	wantState(t, f, "web", 1)
+
+	// Half of these two is the first of them, and nothing of it may be left.
+	waiting(t, f, "web", 2)
+	waiting(t, f, "web", 3)
+	f.turn <- struct{}{}
+	f.commit()
+	<-f.turn
+	for seed := range uint64(20) {
+		wantState(t, mustOpen(t, d.reboot(rand.New(rand.NewPCG(seed, 1))), FileStoreOptions{}), "web", 1)
+	}
 	d.fault = nil
 	mustSave(t, f, "web", 2)
 	mustSave(t, f, "api", 1)

@@ -129,12 +129,15 @@ func (f *FileStore) pruneJournal() error {
 			break
 		}
 	}
-	// The oldest goes first, so that what is left never has a gap.
+	// The oldest goes first, and for good, so that what is left never has a gap.
 	for _, name := range names[:first] {
 		if name == f.journal.name {
 			break
 		}
 		if err := f.disk.remove(name); err != nil {
+			return err
+		}
+		if err := f.disk.sync(); err != nil {
 			return err
 		}
 	}

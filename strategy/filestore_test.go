@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -236,11 +237,7 @@ func TestSavesThatWaitShareOneSync(t *testing.T) {
 			}
 		})
 	}
-	for waiting := 0; waiting < saves; {
-		f.mu.RLock()
-		waiting = len(f.queue)
-		f.mu.RUnlock()
-	}
+	untilQueued(f, saves)
 	syncs := 0
 	d.fault = func(_ int, op string) fault {
 		if op == "sync" {
@@ -255,6 +252,35 @@ func TestSavesThatWaitShareOneSync(t *testing.T) {
 	}
 }
 
+// untilQueued returns when so many saves wait.
+func untilQueued(f *FileStore, saves int) {
+	for waiting := 0; waiting < saves; {
+		runtime.Gosched()
+		f.mu.RLock()
+		waiting = len(f.queue)
+		f.mu.RUnlock()
+	}
+}
+
+// TestOfTwoSavesInOneBatchOneWins has both follow the same rev.
+func TestOfTwoSavesInOneBatchOneWins(t *testing.T) {
+	t.Parallel()
+	d := newMemDisk()
+	f := mustOpen(t, d, FileStoreOptions{})
+	mustSave(t, f, "web", 1)
+	first, second, other := waiting(t, f, "web", 2), waiting(t, f, "web", 2), waiting(t, f, "api", 1)
+	f.turn <- struct{}{}
+	f.commit()
+	<-f.turn
+	if first.err != nil || !errors.Is(second.err, ErrConflict) || other.err != nil {
+		t.Errorf("saved with %v, %v and %v; want the second alone to conflict", first.err, second.err, other.err)
+	}
+	mustClose(t, f)
+	f = mustOpen(t, d, FileStoreOptions{})
+	wantState(t, f, "web", 2)
+	wantState(t, f, "api", 1)
+}
+
 func TestASaveThatWaitsEndsWithItsContextAndStoresNothing(t *testing.T) {
 	t.Parallel()
 	f := mustOpen(t, newMemDisk(), FileStoreOptions{})
@@ -263,6 +289,7 @@ func TestASaveThatWaitsEndsWithItsContextAndStoresNothing(t *testing.T) {
 	why := errors.New("enough")
 	result := make(chan error)
 	go func() { result <- f.Save(ctx, "web", 0, plain("web", 1)) }()
+	untilQueued(f, 1)
 	cancel(why)
 	if err := <-result; !errors.Is(err, why) {
 		t.Fatalf("saved with %v, want the cause", err)

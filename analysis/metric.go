@@ -35,6 +35,8 @@ type Metric struct {
 	share bool
 	// did says what the bad requests did, for reasons.
 	did string
+	// above is the latency that was asked for.
+	above time.Duration
 	// Either source and tally are set, or value.
 	source Source
 	tally  func(Counts) (tally, error)
@@ -62,7 +64,7 @@ func ErrorRate(src Source) Metric {
 // one below, which never lets a slower candidate pass, and the reason names the one
 // that was used. A source without a bound at or below it gives an error.
 func LatencyAbove(src Source, bound time.Duration) Metric {
-	m := Metric{name: "share above " + bound.String(), share: true, did: "took longer than", source: src}
+	m := Metric{name: "share above " + bound.String(), share: true, did: "took longer than", above: bound, source: src}
 	m.tally = func(c Counts) (tally, error) { return slower(c, bound) }
 	switch {
 	case src == nil:

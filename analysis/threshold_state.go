@@ -132,6 +132,9 @@ func (t *Threshold) describe(r reading) string {
 		did := t.metric.did
 		if r.bound > 0 {
 			did += " " + r.bound.String()
+			if r.bound != t.metric.above {
+				did += fmt.Sprintf(" (the bucket bound next below %v)", t.metric.above)
+			}
 		}
 		what = fmt.Sprintf("candidate %s on %d of %d requests (%s)", did, r.bad, r.sample.N, number(r.sample.Value))
 	} else if r.sample.N > 0 {

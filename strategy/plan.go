@@ -132,6 +132,7 @@ type Back struct {
 // strategies; so is any type of yours, with the same guarantees, because the
 // plan is all that the machine sees.
 type Strategy interface {
+	// Plan is the strategy as data, or a *PlanError that names what is wrong with it.
 	Plan() (Plan, error)
 }
 

@@ -14,8 +14,9 @@ GOLANGCI := bin/golangci-lint
 FUZZTIME ?= 30s
 # The race detector needs a C compiler; Go says 0 where it finds none.
 RACE     := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
-# 0 lets the simulation choose seeds of its own; a failure prints the one to put here.
+# A failing simulation names its seed: put it here, with RUNS=8, to see it again.
 SEED     ?= 0
+RUNS     ?= 100000
 COUNT    ?= 6
 
 .PHONY: help
@@ -59,8 +60,8 @@ fuzz: ## Every fuzz target for FUZZTIME (30s)
 	done
 
 .PHONY: sim
-sim: ## The crash simulation; SEED= repeats one run
-	RHEOSTAT_SEED=$(SEED) go test $(RACE) -count 1 -v -run 'Simulat|Crash|Metamorphic' ./strategy/...
+sim: ## The simulations of a rollout that anything may happen to; SEED= is the first seed, RUNS= how many
+	go test $(RACE) -count 1 -v -run "Crash|Fault|Drift|Simulat" ./strategy/strategytest -args -seed $(SEED) -runs $(RUNS)
 
 .PHONY: bench
 bench: ## Benchmarks of every module, COUNT times (6), for benchstat

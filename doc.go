@@ -1,0 +1,44 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package rheostat is the tour of a library for progressive delivery: it dials a
+// new version in, watches it, and dials it back. There is nothing to import here;
+// the packages below combine in programs of yours.
+//
+//	strategy.Canary, BlueGreen, Rings, Progressive, AllAtOnce, or yours
+//	                     │ Plan: lanes of steps, plain data, JSON and YAML
+//	                     ▼
+//	now, State,    Machine.Step        pure: one transition, no I/O
+//	Observation ─► ──────────────────► Decision{State, Effects, Wake}
+//	     ▲                              │ 1 save the State, compare-and-swap
+//	     │                              │ 2 make the Effects true, fenced
+//	     │                              │ 3 tell the observers
+//	traffic.Router · analysis.Judge · Task · Intent
+//
+// A rollout is carried out on one of three floors, which share one core:
+//
+//   - strategy.Runner.Run loops until the rollout has ended: for main and CI jobs.
+//   - strategy.Runner.Reconcile does one turn and says when the next is due: for
+//     controllers, queues and cron.
+//   - strategy.Machine.Step is the pure transition function: for simulators and
+//     for workflow engines that bring their own storage and clock.
+//
+// The packages:
+//
+//   - strategy: plans, the state machine, the runner, stores. Its subpackage
+//     strategytest plays plans in simulated worlds, for your unit tests and ours.
+//   - traffic: what is turned. traffic/proxy is an embedded weighted splitter;
+//     traffic.Memory a router without a data plane; traffictest the law for both
+//     and for routers of your own.
+//   - analysis: who judges. Threshold gates on metrics, All and Any combine
+//     judges, analysistest holds the law and doubles.
+//   - rollback: the last-known-good ledger with quarantine, flap and fleet
+//     budgets, and a rollback that always ends in a verdict.
+//   - observe: events for people and machines; observe/prometheus exposes them.
+//     strategy/observing connects the two.
+//
+// What the library promises, and the decisions behind it, are in DESIGN.md; how
+// to add a backend is in CONTRIBUTING.md. To see it work, run
+//
+//	go run ./examples/quickstart
+package rheostat

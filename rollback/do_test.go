@@ -260,6 +260,19 @@ func TestDoStopsWithItsContextAndGoesOnLater(t *testing.T) {
 	})
 }
 
+func TestBeingStoppedIsNoVerdictEvenWhenNothingIsSaved(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, l := world(nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		got, err := rollback.Do(ctx, w, l, rollback.Options{})
+		if got.Outcome != rollback.Unfinished || !errors.Is(err, context.DeadlineExceeded) || got.Ledger.Open == nil {
+			t.Errorf("%v, %v, open %v; want Unfinished with the return open", got.Outcome, err, got.Ledger.Open)
+		}
+	})
+}
+
 func TestAPersonGoesElsewhereThanAnOpenReturn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -200,6 +200,36 @@ func TestAPersonLiftsAQuarantineFirstAndAcceptsADoorByName(t *testing.T) {
 	}
 }
 
+func TestAKeyFollowsFromTheDecisionAlone(t *testing.T) {
+	t.Parallel()
+	history := []rollback.Revision{v1, v2, v3, v4}
+	l := failing(v3, v1, v2)
+	human := rollback.Ask{Trigger: rollback.Human, By: "ada", Why: "why"}
+	key := must(l.Plan(now, v3, history, rollback.Ask{})).Key
+	if again := must(l.Plan(now.Add(time.Hour), v3, history, human)).Key; again != key {
+		t.Errorf("the same decision at another time, by another hand: key %q, was %q", again, key)
+	}
+	later := must(l.Deployed(now, v3))
+	if again := must(later.Plan(now, v3, history, rollback.Ask{})).Key; again != key {
+		t.Errorf("nothing was decided in between: key %q, was %q", again, key)
+	}
+	human.To = v1.ID
+	other := l
+	other.Service = "search"
+	seen := map[string]string{key: "the decision"}
+	for name, k := range map[string]string{
+		"another revision to go to":  must(l.Plan(now, v3, history, human)).Key,
+		"another one to come from":   must(l.Plan(now, v4, history, rollback.Ask{})).Key,
+		"another service":            must(other.Plan(now, v3, history, rollback.Ask{})).Key,
+		"the same way a second time": must(l.Begin(must(l.Plan(now, v3, history, rollback.Ask{}))).End(now, rollback.RolledBack, "").Plan(now, v3, history, rollback.Ask{Trigger: rollback.Human, By: "ada", Why: "again"})).Key,
+	} {
+		if was := seen[k]; was != "" {
+			t.Errorf("%s has the key of %s", name, was)
+		}
+		seen[k] = name
+	}
+}
+
 func TestBudgetsForgetWithTime(t *testing.T) {
 	t.Parallel()
 	l := must(baked(v1).RolledBack(now, v2, v1, rollback.Ask{}))
@@ -362,5 +392,23 @@ func TestALedgerStaysBoundedAndKeepsTheGoodOne(t *testing.T) {
 	}
 	if n := len(must(json.Marshal(l))); n > 128<<10 {
 		t.Errorf("%d bytes of JSON", n)
+	}
+}
+
+func TestWhatIsNeededIsNotDroppedForAge(t *testing.T) {
+	t.Parallel()
+	// The good one is old, and hundreds that came after it never finished a bake.
+	l := failing(v2, v1).Quarantine(now, v2.Digest, "ada", "leaks memory")
+	for i := range 300 {
+		l = must(l.Deployed(now, revision(100+i)))
+	}
+	wantGood(t, l, v1)
+	// One in quarantine can still be chosen, and hundreds that cannot are put there after it.
+	l = failing(v2, v1).Quarantine(now, v2.Digest, "ada", "leaks memory")
+	for i := range 300 {
+		l = l.Quarantine(now, fmt.Sprint("sha256:elsewhere-", i), "ada", "why")
+	}
+	if _, bad := l.Quarantined(v2.Digest); !bad || len(l.Quarantines) > 128 {
+		t.Errorf("r2 in quarantine %v, among %d", bad, len(l.Quarantines))
 	}
 }

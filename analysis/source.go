@@ -51,6 +51,7 @@ func (c Counts) After(prev Counts, read time.Time) (Counts, bool) {
 		return Counts{}, false
 	case startedOver:
 		return d, true
+	case wentOn:
 	}
 	d.Requests -= prev.Requests
 	d.Errors -= prev.Errors

@@ -71,6 +71,8 @@ func (t *Threshold) mine(s thresholdState) error {
 		return errors.New("its counts are beyond the limits")
 	case s.At.IsZero() || !s.Next.After(s.At) || s.Next.After(s.At.Add(t.o.Interval)):
 		return errors.New("its times do not fit the interval")
+	case s.Reason == "" || s.Reason != sentence(s.Reason):
+		return errors.New("its reason is not a sentence")
 	case s.Mark == nil && s.SourceErrors == 0:
 		return errors.New("it has neither a measurement nor an error")
 	case s.Mark != nil && s.Mark.At.After(s.At):
@@ -81,7 +83,7 @@ func (t *Threshold) mine(s thresholdState) error {
 
 // repeatable reports a last answer that the rest of s does not bear out.
 func (t *Threshold) repeatable(s thresholdState) error {
-	wrong := false
+	var wrong bool
 	switch s.Verdict {
 	case Pending:
 		wrong = s.SourceErrors > t.o.ConsecutiveErrorLimit || s.Nothing > t.o.InconclusiveLimit || s.Failed > t.o.FailureLimit

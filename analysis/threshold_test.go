@@ -15,11 +15,11 @@ import (
 	"github.com/rheostat-go/rheostat/analysis/analysistest"
 )
 
-func threshold(t testing.TB, m analysis.Metric, b analysis.Bounds, o analysis.ThresholdOptions) *analysis.Threshold {
-	t.Helper()
+func threshold(tb testing.TB, m analysis.Metric, b analysis.Bounds, o analysis.ThresholdOptions) *analysis.Threshold {
+	tb.Helper()
 	j, err := analysis.NewThreshold(m, b, o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return j
 }

@@ -242,7 +242,7 @@ func lawCancelled(ctx context.Context, subject func() Subject) error {
 	for _, after := range []time.Duration{0, s.Every} {
 		c := Question(0, after, t.state)
 		if f, err := t.judge.Judge(gone, c); !errors.Is(err, context.Canceled) {
-			return fmt.Errorf("got %v and the error %v", f.Verdict, err)
+			return fmt.Errorf("got %v and the error %w", f.Verdict, err)
 		}
 	}
 	return nil

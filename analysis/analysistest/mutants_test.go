@@ -117,7 +117,7 @@ var mutants = []struct {
 		return reads(w, func(s analysis.Sample, err error) bool { return err == nil && s.Value <= 0.01 })
 	}},
 	{"passes by not being above", "what is not a number is never a pass", func(_ analysis.Judge, w *world) analysis.Judge {
-		return reads(w, func(s analysis.Sample, err error) bool { return err == nil && s.Known && !(s.Value > 0.01) }) //nolint:staticcheck // the mistake
+		return reads(w, func(s analysis.Sample, err error) bool { return err == nil && s.Known && !(s.Value > 0.01) })
 	}},
 	{"passes when it cannot look", "a source that is down is never a pass", func(_ analysis.Judge, w *world) analysis.Judge {
 		return reads(w, func(s analysis.Sample, err error) bool { return err != nil || s.Known && s.Value <= 0.01 })
@@ -283,7 +283,6 @@ func historian(j analysis.Judge) analysis.Judge {
 }
 
 func TestALawfulJudgeKeepsTheLaw(t *testing.T) {
-	t.Parallel()
 	Run(t, func(t *testing.T) Subject {
 		t.Helper()
 		return subjectOf(t, func(good analysis.Judge, _ *world) analysis.Judge { return good })

@@ -4,6 +4,7 @@
 package strategy
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -42,8 +43,11 @@ type Launch struct {
 
 // Start is s with a run begun, or, while another run is under way, with this one
 // queued: that run is then sent home, and this one begins once it is there. The
-// transition it returns belongs in the journal. A launch of the run that is
-// already under way, or queued, changes nothing and returns no transition.
+// transition it returns belongs in the journal.
+//
+// Asking again is safe. For a release that is under way, queued, or promoted and
+// still in force, it changes nothing and returns no transition; a run under way
+// keeps the plan it began with, whatever a newer program asks for.
 //
 // It returns ErrInvalidRelease, ErrQuarantined, ErrFlapping, ErrUnknown or
 // ErrNotHome, and the state as it was.
@@ -53,7 +57,7 @@ func (m Machine) Start(now time.Time, s State, l Launch, o Observation) (State, 
 	switch {
 	case l.Plan.in == nil:
 		return s, Transition{}, fmt.Errorf("%w: there is none", ErrInvalidPlan)
-	case s.Active() && s.Release == l.Release && s.Plan.Digest() == l.Plan.Digest():
+	case s.Active() && s.Release == l.Release:
 		return t.s, Transition{}, nil
 	case s.Active() && s.Next.Release == l.Release && s.Next.Plan.Digest() == l.Plan.Digest():
 		return t.s, Transition{}, nil
@@ -65,7 +69,10 @@ func (m Machine) Start(now time.Time, s State, l Launch, o Observation) (State, 
 		t.s.Next = Next{Release: l.Release, Plan: l.Plan, Caps: l.Caps, Override: l.Override}
 		t.note(RunQueued, -1, "", l.Release.Candidate.Version, l.Override.By)
 	default:
-		if err := t.begin(l); err != nil {
+		switch err := t.begin(l); {
+		case errors.Is(err, ErrNotHome) && s.Phase == Promoted && s.Release == l.Release:
+			return s.clone(), Transition{}, nil
+		case err != nil:
 			return s, Transition{}, err
 		}
 	}

@@ -128,7 +128,8 @@ type Request struct {
 }
 
 // Start begins a run, or queues it behind the one under way, which then goes
-// home. It is safe to repeat: asking for the run that is under way changes nothing.
+// home. It is safe to repeat: asking for the release that is under way, or was
+// promoted and is in force, changes nothing; a run keeps the plan it began with.
 //
 // The plan is held against the wiring first: what a router cannot do, and every
 // check or task that is not wired, is a *PlanError. The release may be refused

@@ -36,6 +36,9 @@ type told struct {
 // yet. What an observer failed to take is told again next turn, as long as it is
 // recent.
 func (r *Runner) tell(ctx context.Context, a *attention, s State) {
+	if a.upToDate(s.Recent[recentTransitions-1].Rev) {
+		return
+	}
 	journal := s.Journal()
 	for k, t := range journal {
 		// After a start only the newest is news to the log.
@@ -55,6 +58,16 @@ func (r *Runner) tell(ctx context.Context, a *attention, s State) {
 			a.observers[i].rev = t.Rev
 		}
 	}
+}
+
+// upToDate reports whether everybody knows the latest transition.
+func (a *attention) upToDate(rev uint64) bool {
+	for i := range a.observers {
+		if a.observers[i].rev < rev {
+			return false
+		}
+	}
+	return a.logged >= rev
 }
 
 func (r *Runner) log(s State, t Transition) {

@@ -21,15 +21,18 @@ func (r *Runner) Run(ctx context.Context, service string) (State, error) {
 	a := r.attention(service)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	failures := 0
+	failures, last := 0, State{}
 	for {
 		select {
 		case <-ctx.Done():
-			return State{}, fmt.Errorf("strategy: %s: %w", service, context.Cause(ctx))
+			return last, fmt.Errorf("strategy: %s: %w", service, context.Cause(ctx))
 		case <-a.nudge:
 		case <-timer.C:
 		}
 		d, err := r.Reconcile(ctx, service)
+		if d.State.Rev > 0 {
+			last = d.State
+		}
 		switch {
 		case ctx.Err() != nil:
 			continue

@@ -11,4 +11,15 @@
 //
 // Not knowing is never a pass: no data, a value that is not a number and a source
 // that is down are Pending or Inconclusive.
+//
+// # Judges
+//
+// A [Threshold] holds one [Metric] against fixed [Bounds], measurement after
+// measurement. The metric is an [ErrorRate] or the share of requests with a
+// [LatencyAbove] a bound, both counted by a [Source], or any other [Value].
+// [FromTotals] makes a source of a proxy in the same process. [All] and [Any] make
+// one judge of several.
+//
+// For a judge of your own, write a [JudgeFunc] and hold it to the law with
+// analysistest.Run.
 package analysis

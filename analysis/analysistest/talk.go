@@ -21,7 +21,7 @@ const (
 	longestReason = 2_000
 	largestState  = 32_000
 	// manyQuestions is enough for a state that grows with each to pass largestState.
-	manyQuestions = 1_000
+	manyQuestions = 600
 )
 
 // talk is one rollout's conversation with a judge, kept as a runner keeps it.

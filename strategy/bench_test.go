@@ -21,7 +21,7 @@ func BenchmarkStep(b *testing.B) {
 			b.Fatal(err)
 		}
 		w := strategytest.NewWorld()
-		if err := w.Start(strategy.Release{Stable: strategy.Revision{Version: "v1"}, Candidate: strategy.Revision{Version: "v2"}}, plan, strategy.Override{}); err != nil {
+		if err := w.Start(strategy.NewRelease("v1", "v2"), plan, strategy.Override{}); err != nil {
 			b.Fatal(err)
 		}
 		for range 4 {

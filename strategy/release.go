@@ -38,6 +38,11 @@ type Release struct {
 	Candidate Revision `json:"candidate"`
 }
 
+// NewRelease goes from one version to another, each on a backend of its name.
+func NewRelease(stable, candidate string) Release {
+	return Release{Stable: Revision{Version: stable}, Candidate: Revision{Version: candidate}}
+}
+
 // Arms are the two backends between which the routers split.
 func (r Release) Arms() traffic.Arms {
 	return traffic.Arms{Stable: r.Stable.Arm(), Candidate: r.Candidate.Arm()}

@@ -132,7 +132,7 @@ const PlayLimit = 30 * 24 * time.Hour
 // if the plan is refused, or with ErrUnfinished and the story so far if it does not end.
 func Play(plan strategy.Plan, faults ...Fault) (*Story, error) {
 	w := NewWorld()
-	release := strategy.Release{Stable: strategy.Revision{Version: "v1"}, Candidate: strategy.Revision{Version: "v2"}}
+	release := strategy.NewRelease("v1", "v2")
 	if err := w.Start(release, plan, strategy.Override{}); err != nil {
 		return nil, err
 	}

@@ -132,7 +132,7 @@ func (m *simulator) run(t *testing.T) Outcome {
 	ctx, cancel := context.WithTimeout(t.Context(), SimulationLimit)
 	defer cancel()
 	healthy := m.process(nil)
-	release := strategy.Release{Stable: strategy.Revision{Version: "v1"}, Candidate: strategy.Revision{Version: "v2"}}
+	release := strategy.NewRelease("v1", "v2")
 	if _, err := healthy.runner(t).Start(ctx, service, strategy.Request{Release: release, Plan: m.Plan}); err != nil {
 		t.Fatalf("seed %d: %v", m.Seed, err)
 	}

@@ -206,10 +206,10 @@ func TestThePowerMayBeCutWhileAProcessStartsAfterAnotherWasKilled(t *testing.T) 
 	for call := 1; call <= quiet.disk.calls; call += int(stride()) {
 		for _, later := range []int{1, 2, 3, 4, 5, 6, 100} {
 			w := &world{t: t, name: fmt.Sprintf("killed at call %d, power cut %d calls later", call, later), disk: newMemDisk()}
-			w.disk.fault = endAt(call, true)
+			w.disk.fault = endAt(call, false)
 			w.disk.until(w.live)
 			w.store = nil
-			w.disk.fault = endAt(w.disk.calls+later, true)
+			w.disk.fault = endAt(w.disk.calls+later, false)
 			w.disk.until(func() {
 				w.save("web")
 				w.save("api")
@@ -364,6 +364,42 @@ func TestARenameThatFailedIsTriedAgain(t *testing.T) {
 	f = mustOpen(t, d, FileStoreOptions{})
 	wantState(t, f, "web", rev)
 	wantJournal(t, f, "web", 1, rev)
+}
+
+// TestTheOldestJournalGoesFirst fails when half of those that must go are gone.
+func TestTheOldestJournalGoesFirst(t *testing.T) {
+	t.Parallel()
+	d := newMemDisk()
+	const journals = 6
+	compact := func(o FileStoreOptions, rev uint64) error {
+		f := mustOpen(t, d, o)
+		mustSave(t, f, "web", rev)
+		f.turn <- struct{}{}
+		err := f.compact()
+		<-f.turn
+		wantState(t, f, "web", rev)
+		mustClose(t, f)
+		return err
+	}
+	for rev := range uint64(journals) {
+		if err := compact(FileStoreOptions{}, rev+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removed := 0
+	d.fault = func(_ int, op string) fault {
+		if op != "remove" {
+			return fault{}
+		}
+		if removed++; removed > journals/2 {
+			return fault{err: errDisk}
+		}
+		return fault{}
+	}
+	if err := compact(FileStoreOptions{JournalBytes: 1}, journals+1); !errors.Is(err, errDisk) {
+		t.Fatalf("rewritten: %v, want the disk's error", err)
+	}
+	wantJournal(t, mustOpen(t, d, FileStoreOptions{}), "web", journals/2+1, journals+1)
 }
 
 // TestTheLogStaysSmallAndSoDoTheJournals measures a long life on a real disk.

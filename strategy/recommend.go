@@ -173,7 +173,7 @@ func (c *Change) firstStep() time.Duration {
 		return 0
 	}
 	seconds := enough / (c.Traffic * float64(seedWeights[0]) / float64(traffic.Full))
-	return time.Duration(min(seconds, 1e9)*float64(time.Second)).Round(time.Second)
+	return time.Duration(min(seconds, 1e9) * float64(time.Second)).Round(time.Second)
 }
 
 // evidence is whether a small share of the traffic can show anything.

@@ -6,7 +6,10 @@ package strategy
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -101,10 +104,21 @@ func (b *Back) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// ParsePlan reads a plan from JSON. A field it does not know is an error, so
-// that a misspelt deadline is not a missing one.
+// ParsePlan reads a plan from JSON. A field that it does not know, or that is
+// given twice, is an error with its place, so that a misspelt deadline is not a
+// missing one. It does not validate the plan: Freeze, Accept and Preview do.
 func ParsePlan(data []byte) (Plan, error) {
 	var p Plan
+	if !json.Valid(data) {
+		// Its own error says at which byte.
+		return Plan{}, fmt.Errorf("strategy: plan: %w", json.Unmarshal(data, &p))
+	}
+	if string(bytes.TrimSpace(data)) == "null" {
+		return Plan{}, errors.New("strategy: plan: there is none")
+	}
+	if err := fields("", data, reflect.TypeFor[Plan]()); err != nil {
+		return Plan{}, fmt.Errorf("strategy: plan: %w", err)
+	}
 	if err := strict(data, &p); err != nil {
 		return Plan{}, fmt.Errorf("strategy: plan: %w", err)
 	}
@@ -118,7 +132,7 @@ func strict(data []byte, into any) error {
 	if err := dec.Decode(into); err != nil {
 		return err
 	}
-	if dec.More() {
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return fmt.Errorf("trailing data after byte %d", dec.InputOffset())
 	}
 	return nil

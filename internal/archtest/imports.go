@@ -67,6 +67,10 @@ var importRules = []importRule{
 		Why: "strategy imports traffic and analysis, nothing else; everything further plugs in as a Task, a Store or an Observer through a bridge",
 	},
 	{
+		From: []string{"strategy/yaml"}, Own: []string{"strategy"}, Clients: 1,
+		Why: "a format is an adapter: it knows its parent, and the one library that reads it",
+	},
+	{
 		From: []string{"strategy/*", "strategy/*/..."}, Own: []string{"strategy", "traffic", "analysis", "SELF/..."},
 		OneOf: []string{"flags", "migrate", "observe", "rollback"}, Clients: 0,
 		Why: "a bridge joins strategy and one sibling, so that neither side knows the other",

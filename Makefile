@@ -63,6 +63,10 @@ fuzz: ## Every fuzz target for FUZZTIME (30s)
 sim: ## The simulations of a rollout that anything may happen to; SEED= is the first seed, RUNS= how many
 	go test $(RACE) -count 1 -v -run "Crash|Fault|Drift|Simulat" ./strategy/strategytest -args -seed $(SEED) -runs $(RUNS)
 
+.PHONY: mutants
+mutants: ## Take the guard of each promise away, one at a time, and see a test go red
+	RHEOSTAT_MUTANTS=1 go test -count 1 -v -timeout 30m -run Guard ./internal/mutants
+
 .PHONY: bench
 bench: ## Benchmarks of every module, COUNT times (6), for benchstat
 	go test -run '^$$' -bench . -benchmem -count $(COUNT) work

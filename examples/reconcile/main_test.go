@@ -1,0 +1,11 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+func Example() {
+	main()
+	// Unordered output:
+	// checkout promoted
+	// search promoted
+}

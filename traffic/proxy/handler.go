@@ -91,6 +91,8 @@ func (p *Proxy) rewrite(a *arm, pr *httputil.ProxyRequest) {
 			}
 		}
 	}
+	// The server fills in trailers once the body was read; a copy would miss them.
+	pr.Out.Trailer = pr.In.Trailer
 	pr.Out.Body = watchUpload(pr.Out.Body)
 }
 

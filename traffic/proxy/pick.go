@@ -9,6 +9,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/rheostat-go/rheostat/traffic"
@@ -109,7 +110,7 @@ func (p *plan) pick(r *http.Request) (a *arm, give string) {
 	case p.header != "":
 		key = header(r, p.header)
 	}
-	place := uint64(0)
+	var place uint64
 	if key == "" {
 		place = rand.Uint64() //nolint:gosec // chance, no secret
 	} else {
@@ -126,12 +127,7 @@ func (m *rule) matches(r *http.Request) bool {
 		if m.header == "Host" {
 			return m.is(r.Host)
 		}
-		for _, value := range r.Header[m.header] {
-			if m.is(value) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(r.Header[m.header], m.is)
 	}
 	for _, line := range r.Header["Cookie"] {
 		for line != "" {

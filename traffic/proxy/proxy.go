@@ -174,7 +174,7 @@ func (p *Proxy) Observe(ctx context.Context) (traffic.Seen, error) {
 		return traffic.Seen{}, fmt.Errorf("proxy: observe: %w", context.Cause(ctx))
 	}
 	now := p.plan.Load()
-	seen := traffic.Seen{Route: now.accepted.Route, Fence: now.accepted.Fence, Evidence: traffic.Effective}
+	seen := traffic.Seen{Route: now.Route, Fence: now.Fence, Evidence: traffic.Effective}
 	seen.Route.Split = seen.Route.Split.Clone()
 	seen.Room = p.room(ctx, now)
 	return seen, nil

@@ -100,7 +100,7 @@ func restore(path string) (*accepted, error) {
 		return nil, err
 	}
 	text, err := io.ReadAll(io.LimitReader(f, fileLimit))
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
 	a, err := decode(text)

@@ -66,7 +66,7 @@ func (p *Proxy) check(ctx context.Context, a *arm) traffic.Weight {
 	}
 	defer func() { _ = res.Body.Close() }()
 	// A short body is read to the end, so that the connection can be used again.
-	if _, err := io.CopyN(io.Discard, res.Body, bufferSize); err != nil && err != io.EOF || res.StatusCode >= http.StatusBadRequest {
+	if _, err := io.Copy(io.Discard, io.LimitReader(res.Body, bufferSize)); err != nil || res.StatusCode >= http.StatusBadRequest {
 		return 0
 	}
 	return traffic.Full

@@ -148,7 +148,9 @@ const (
 // frozen plan says exactly what will happen and later defaults change nothing.
 func (p Plan) withDefaults() Plan {
 	p = p.clone()
-	p.MaxParallel = max(p.MaxParallel, 1)
+	if p.MaxParallel == 0 {
+		p.MaxParallel = 1
+	}
 	if p.Repairs == 0 {
 		p.Repairs = defaultRepairs
 	}
@@ -177,7 +179,7 @@ func (s *Step) setDefaults(before []Step) {
 	if s.Approval != nil && s.Approval.Timeout == 0 {
 		s.Approval.Timeout = defaultApproval
 	}
-	if s.Approval != nil {
-		s.Approval.Need = max(s.Approval.Need, 1)
+	if s.Approval != nil && s.Approval.Need == 0 {
+		s.Approval.Need = 1
 	}
 }

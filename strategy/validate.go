@@ -21,12 +21,13 @@ const (
 // Validate checks everything that can be known without the routers. The error is
 // a *PlanError that lists every problem with its lane, step, field and fix.
 func (p Plan) Validate() error {
-	v := validator{plan: p.withDefaults()}
+	v := validator{plan: p.withDefaults(), lanes: make(map[string]bool, len(p.Lanes))}
 	v.whole()
 	for i := range v.plan.Lanes {
 		v.lane(i)
+		v.lanes[v.plan.Lanes[i].Name] = true
 	}
-	v.cycles()
+	v.waits()
 	v.owners()
 	if len(v.problems) > 0 {
 		return &PlanError{v.problems}
@@ -41,6 +42,7 @@ type validator struct {
 	problems   []Problem
 	committed  bool
 	candidates map[string]traffic.Weight
+	lanes      map[string]bool // their names, as far as they were looked at
 }
 
 func (v *validator) add(field, why, fix string) {
@@ -60,6 +62,9 @@ func (v *validator) whole() {
 	}
 	if p.OnTimeout > HoldAndPage {
 		v.add("onTimeout", "unknown policy", "use goHome or holdAndPage")
+	}
+	if p.MaxParallel < 0 {
+		v.add("maxParallel", "is negative", "use 0 for one lane at a time")
 	}
 	if p.Repairs < 0 {
 		v.add("repairs", "is negative", "use 0 for the default of three")
@@ -85,13 +90,15 @@ func (v *validator) duration(field string, d time.Duration) {
 
 // names checks a list of check or task names.
 func (v *validator) names(field string, names []string) {
-	for i, n := range names {
+	seen := make(map[string]bool, len(names))
+	for _, n := range names {
 		switch {
 		case n == "":
 			v.add(field, "has an empty name", "remove it")
-		case slices.Contains(names[:i], n):
+		case seen[n]:
 			v.add(field, fmt.Sprintf("names %q twice", n), "remove one")
 		}
+		seen[n] = true
 	}
 }
 
@@ -103,18 +110,13 @@ func (v *validator) lane(i int) {
 	if lane.Name == "" {
 		v.add(fmt.Sprintf("lanes[%d].name", i), "is empty", "name the lane")
 	}
-	if slices.ContainsFunc(v.plan.Lanes[:i], func(l Lane) bool { return l.Name == lane.Name }) {
+	if v.lanes[lane.Name] {
 		v.add("name", "is used twice", "rename one lane")
 	}
 	if len(lane.Steps) == 0 || len(lane.Steps) > maxSteps {
 		v.add("steps", fmt.Sprintf("there are %d", len(lane.Steps)), fmt.Sprintf("give 1 to %d", maxSteps))
 	}
 	v.names("after", lane.After)
-	for _, after := range lane.After {
-		if !slices.ContainsFunc(v.plan.Lanes, func(l Lane) bool { return l.Name == after }) {
-			v.add("after", fmt.Sprintf("names %q, which is no lane", after), "name a lane of this plan")
-		}
-	}
 	for j := range lane.Steps {
 		v.oneStep(lane, j)
 	}
@@ -131,10 +133,10 @@ func (v *validator) oneStep(lane Lane, j int) {
 	v.duration("hold", step.Hold)
 	v.duration("min", step.Min)
 	v.duration("deadline", step.Deadline)
-	if step.Min > step.Hold {
+	if step.Min > step.Hold && step.Hold >= 0 {
 		v.add("min", fmt.Sprintf("%v is longer than hold %v", step.Min, step.Hold), "shorten min or lengthen hold")
 	}
-	if step.Deadline <= step.Hold && step.Hold >= 0 {
+	if step.Deadline <= step.Hold && step.Hold >= 0 && step.Deadline >= 0 {
 		v.add("deadline", fmt.Sprintf("%v is not longer than hold %v, so the step could only time out", step.Deadline, step.Hold), "lengthen it, or use 0 for the default")
 	}
 	if step.Approval != nil {
@@ -161,7 +163,7 @@ func (v *validator) dial(step Step, k int, d Dial) {
 		v.add(field+".target", fmt.Sprintf("%q is set twice in the step", d.Target), "remove one")
 	}
 	if err := d.Split.Validate(); err != nil {
-		v.add(field+".split", err.Error(), "")
+		v.add(field+".split", err.Error(), "weights are 0% to 100%, a match names a header or a cookie, and sticky at most one of them")
 	}
 	if last := v.candidates[d.Target]; d.Split.Candidate < last && !v.committed {
 		v.add(field+".split.candidate", fmt.Sprintf("falls from %v to %v before any commit step", last, d.Split.Candidate),
@@ -170,22 +172,25 @@ func (v *validator) dial(step Step, k int, d Dial) {
 	v.candidates[d.Target] = d.Split.Candidate
 }
 
-// cycles refuses lanes that wait for each other.
-func (v *validator) cycles() {
-	done := map[string]bool{}
-	for range v.plan.Lanes {
+// waits refuses lanes that wait for what is not there, or for each other.
+func (v *validator) waits() {
+	done := make(map[string]bool, len(v.plan.Lanes))
+	for more := true; more; {
+		more = false
 		for _, lane := range v.plan.Lanes {
-			if !slices.ContainsFunc(lane.After, func(a string) bool { return !done[a] }) {
-				done[lane.Name] = true
+			if !done[lane.Name] && !slices.ContainsFunc(lane.After, func(a string) bool { return v.lanes[a] && !done[a] }) {
+				done[lane.Name], more = true, true
 			}
 		}
 	}
 	for _, lane := range v.plan.Lanes {
-		known := !slices.ContainsFunc(lane.After, func(a string) bool {
-			return !slices.ContainsFunc(v.plan.Lanes, func(l Lane) bool { return l.Name == a })
-		})
-		if known && !done[lane.Name] {
-			v.laneName = lane.Name
+		v.laneName = lane.Name
+		for _, after := range lane.After {
+			if !v.lanes[after] {
+				v.add("after", fmt.Sprintf("names %q, which is no lane", after), "name a lane of this plan")
+			}
+		}
+		if !done[lane.Name] {
 			v.add("after", "the lane waits for itself, directly or through others", "break the cycle")
 		}
 	}

@@ -9,8 +9,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/rheostat-go/rheostat/traffic"
 )
 
 // complete fills in the last known good revision as stable where none is named.
@@ -112,5 +110,3 @@ func (t *turn) beginNext() {
 	t.s.Next = Next{}
 	t.note(QueueDropped, -1, next.Release.Candidate.Version, err.Error(), next.Override.By)
 }
-
-func cloneCaps(m map[string]traffic.Caps) map[string]traffic.Caps { return maps.Clone(m) }

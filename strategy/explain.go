@@ -42,7 +42,7 @@ func (m Machine) Explain(now time.Time, s State, o Observation) Explanation {
 		e.Summary = "no run"
 		return e
 	}
-	t := turn{machine: m, now: now.UTC().Round(0), in: s.Plan.in, s: s.clone(), o: o}
+	t := turn{machine: m, now: now.UTC().Round(0), in: s.Plan.in, s: s.Clone(), o: o}
 	t.read()
 	t.credit()
 	var lines []string

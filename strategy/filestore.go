@@ -118,7 +118,7 @@ func (f *FileStore) Load(ctx context.Context, service string) (State, error) {
 		if err != nil || cached == nil {
 			return State{}, err
 		}
-		return detached(*cached.state), nil
+		return cached.state.Clone(), nil
 	}
 	rev, at := cached.rev, cached.at
 	record, err := frameAt(f.log, f.disk.path(stateLog), at, cached.size)
@@ -137,7 +137,7 @@ func (f *FileStore) Load(ctx context.Context, service string) (State, error) {
 	if s.Rev != rev {
 		return State{}, &CorruptError{f.disk.path(stateLog), at, fmt.Sprintf("the state is at rev %d, its record at %d", s.Rev, rev)}
 	}
-	kept := detached(s)
+	kept := s.Clone()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if now := f.services[service]; now.rev == rev && now.state == nil {
@@ -180,7 +180,7 @@ func (f *FileStore) Save(ctx context.Context, service string, prev uint64, next 
 	if err != nil {
 		return fmt.Errorf("strategy: save %q: %w", service, err)
 	}
-	next = detached(next)
+	next = next.Clone()
 	return f.submit(ctx, &pendingSave{
 		service: service, prev: prev, rev: next.Rev, state: &next, record: record, done: make(chan struct{}),
 	})

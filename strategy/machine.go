@@ -52,7 +52,7 @@ type Launch struct {
 // It returns ErrInvalidRelease, ErrQuarantined, ErrFlapping, ErrUnknown or
 // ErrNotHome, and the state as it was.
 func (m Machine) Start(now time.Time, s State, l Launch, o Observation) (State, Transition, error) {
-	t := turn{machine: m, now: now.UTC().Round(0), s: s.clone(), o: o}
+	t := turn{machine: m, now: now.UTC().Round(0), s: s.Clone(), o: o}
 	l.Release = l.Release.complete(s)
 	switch {
 	case l.Plan.in == nil:
@@ -71,7 +71,7 @@ func (m Machine) Start(now time.Time, s State, l Launch, o Observation) (State, 
 	default:
 		switch err := t.begin(l); {
 		case errors.Is(err, ErrNotHome) && s.Phase == Promoted && s.Release == l.Release:
-			return s.clone(), Transition{}, nil
+			return s.Clone(), Transition{}, nil
 		case err != nil:
 			return s, Transition{}, err
 		}

@@ -41,7 +41,7 @@ func (m *MemoryStore) Load(ctx context.Context, service string) (State, error) {
 	if !ok {
 		return State{}, nil
 	}
-	return detached(e.state), nil
+	return e.state.Clone(), nil
 }
 
 // Save keeps a copy of next. A context that has ended is an error, and then
@@ -53,7 +53,7 @@ func (m *MemoryStore) Save(ctx context.Context, service string, prev uint64, nex
 	if err := rises(service, prev, next); err != nil {
 		return err
 	}
-	next = detached(next)
+	next = next.Clone()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e, ok := m.services[service]
@@ -126,20 +126,4 @@ func rises(service string, prev uint64, next State) error {
 
 func conflict(service string, prev, stored uint64) error {
 	return fmt.Errorf("%w: %q is at rev %d, not %d; load it again", ErrConflict, service, stored, prev)
-}
-
-// detached is a copy of s that shares nothing with it that can be written to.
-func detached(s State) State {
-	s.Lanes = slices.Clone(s.Lanes)
-	s.Targets = slices.Clone(s.Targets)
-	for i := range s.Targets {
-		s.Targets[i].Route.Split = s.Targets[i].Route.Split.Clone()
-	}
-	s.Checks = slices.Clone(s.Checks)
-	s.Tasks = slices.Clone(s.Tasks)
-	s.Intent.Waive = slices.Clone(s.Intent.Waive)
-	s.Intent.Approvals = slices.Clone(s.Intent.Approvals)
-	s.Next.Caps = maps.Clone(s.Next.Caps)
-	s.Quarantine = slices.Clone(s.Quarantine)
-	return s
 }

@@ -17,7 +17,7 @@ func TestDetachedStatesShareNothing(t *testing.T) {
 	t.Parallel()
 	var s State
 	fill(reflect.ValueOf(&s).Elem())
-	c := detached(s)
+	c := s.Clone()
 	if !reflect.DeepEqual(s, c) {
 		t.Fatalf("the copy differs:\n%+v\n%+v", s, c)
 	}

@@ -86,7 +86,7 @@ func (r *Runner) tellOne(ctx context.Context, busy chan struct{}, observer Obser
 	done := make(chan error, 1)
 	go func() {
 		defer cancel()
-		done <- observer.Transition(ctx, s.clone(), t)
+		done <- observer.Transition(ctx, s.Clone(), t)
 		<-busy
 	}()
 	select {

@@ -86,7 +86,7 @@ func (r *Runner) order(ctx context.Context, service, what, by, why string, chang
 		if s.Phase == Idle || s.Phase == Promoted || s.Phase == RolledBack {
 			return s, Transition{}, fmt.Errorf("%w: service %q has none under way", ErrNoRun, service)
 		}
-		next := s.clone()
+		next := s.Clone()
 		if next.Intent.Run != s.Run {
 			next.Intent = Intent{Run: s.Run}
 		}

@@ -4,6 +4,7 @@
 package strategy
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -189,8 +190,9 @@ const (
 	smallChecks  = 3
 )
 
-// clone is a copy that shares nothing with s that can be written to.
-func (s State) clone() State {
+// Clone is a copy that shares nothing with s that can be written to, for stores
+// that keep states in memory.
+func (s State) Clone() State {
 	c, _ := s.cloneWithEffects()
 	return c
 }
@@ -213,9 +215,7 @@ func (s State) cloneWithEffects() (State, []Effect) {
 	}
 	s.Tasks, s.Quarantine = slices.Clone(s.Tasks), slices.Clone(s.Quarantine)
 	s.Intent = s.Intent.clone()
-	if s.Next.Caps != nil {
-		s.Next.Caps = cloneCaps(s.Next.Caps)
-	}
+	s.Next.Caps = maps.Clone(s.Next.Caps)
 	return s, effects
 }
 

@@ -98,12 +98,12 @@ var mutants = []mutant{
 		strategy, stories,
 	},
 	{
-		7, "drift does not restart the hold", "strategy/forward.go",
+		7, "drift does not restart the hold", "strategy/trouble.go",
 		"			lane.Stage, lane.Held, lane.Settled = Shifting, 0, time.Time{}\n", "",
 		strategy, stories,
 	},
 	{
-		7, "drift is fought for ever", "strategy/forward.go",
+		7, "drift is fought for ever", "strategy/trouble.go",
 		"if target.Repaired >= t.in.plan.Repairs && lane.Status != Returning {", "if false {",
 		strategy, stories,
 	},

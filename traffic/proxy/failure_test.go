@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/rheostat-go/rheostat/traffic/proxy"
@@ -128,6 +129,18 @@ func TestAClientThatBreaksOffItsUploadIsNoErrorOfTheArm(t *testing.T) {
 	<-reading
 	conn.Close()
 	totals(t, p, 0, 0, 1)
+
+	// A client that is still there, and cannot read what it wants to send.
+	broken := errors.New("disk failure")
+	c := &http.Client{Transport: p.RoundTripper()}
+	res, err := c.Post("http://service.example", "text/plain", io.MultiReader(strings.NewReader("x"), iotest.ErrReader(broken)))
+	if err == nil {
+		res.Body.Close()
+	}
+	if !errors.Is(err, broken) {
+		t.Errorf("%v, want %v", err, broken)
+	}
+	totals(t, p, 0, 0, 2)
 }
 
 func TestAnArmThatBreaksOffInTheMiddleIsAnError(t *testing.T) {

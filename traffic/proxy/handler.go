@@ -40,22 +40,29 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.handler.ServeHTTP(w, r)
 }
 
-// begin picks an arm and counts the request as under way there. It looks at the
-// plan again after counting: a request is either seen by Drained after an Apply,
-// or follows that Apply.
+// begin picks an arm and counts the request as under way there.
 func (p *Proxy) begin(r *http.Request) (*plan, *arm, string) {
 	for {
 		now := p.plan.Load()
-		a, give := now.pick(r)
-		if a == nil {
-			return now, nil, ""
-		}
-		a.inFlight.begin()
-		if p.plan.Load() == now {
+		if a, give, ok := p.beginOn(now, r); ok {
 			return now, a, give
 		}
-		a.inFlight.done()
 	}
+}
+
+// beginOn begins on a plan unless it was exchanged meanwhile. It looks again
+// after counting: a request is either seen by Drained after an Apply, or follows
+// that Apply.
+func (p *Proxy) beginOn(now *plan, r *http.Request) (a *arm, give string, ok bool) {
+	if a, give = now.pick(r); a == nil {
+		return nil, "", true
+	}
+	a.inFlight.begin()
+	if p.plan.Load() != now {
+		a.inFlight.done()
+		return nil, "", false
+	}
+	return a, give, true
 }
 
 func newArm(p *Proxy, name string) *arm {

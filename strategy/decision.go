@@ -115,7 +115,7 @@ const (
 	TaskUndone
 	// LaneHome finished a lane's return.
 	LaneHome
-	// RunPromoted, RunRolledBack, RunStranded and RunPartial end a run.
+	// RunPromoted ended a run with every lane done.
 	RunPromoted
 	// RunRolledBack ended at an observed 0%.
 	RunRolledBack

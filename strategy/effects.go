@@ -4,6 +4,7 @@
 package strategy
 
 import (
+	"slices"
 	"time"
 
 	"github.com/rheostat-go/rheostat/traffic"
@@ -18,7 +19,7 @@ func (t *turn) assert() {
 	}
 	t.assertTasks(false)
 	if t.s.Phase == RollingBack {
-		for i := len(t.s.Lanes) - 1; i >= 0; i-- {
+		for i := range slices.Backward(t.s.Lanes) {
 			t.assertRoutes(i)
 		}
 	} else {

@@ -22,7 +22,7 @@ func (t *turn) turnAround(which func(lane int) bool, cause Cause, reason, by str
 	t.s.Returning, t.s.Hold = 0, Hold{}
 	t.s.Cause, t.s.Reason = cause, cmp.Or(reason, cause.String())
 	first, all := -1, true
-	for i := len(t.s.Lanes) - 1; i >= 0; i-- {
+	for i := range slices.Backward(t.s.Lanes) {
 		if !which(i) {
 			all = false
 			continue
@@ -117,7 +117,7 @@ func ceil(w, grain traffic.Weight) traffic.Weight {
 // goHome brings the first lane that can be brought nearer home, and ends the run
 // when all are there.
 func (t *turn) goHome() {
-	for i := len(t.s.Lanes) - 1; i >= 0; i-- {
+	for i := range slices.Backward(t.s.Lanes) {
 		if t.s.Lanes[i].Status != Returning {
 			continue
 		}

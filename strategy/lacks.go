@@ -279,13 +279,8 @@ func (t *turn) onlyWaits(i int) bool {
 	if lane := &t.s.Lanes[i]; lane.Stage != Holding {
 		return lane.Stage == Preparing && t.forward().kind == lacksBlock
 	}
-	switch t.gates(i).kind {
-	case lacksApproval:
-		return true
-	case lacksNothing:
-		return t.forward().kind == lacksBlock
-	}
-	return false
+	kind := t.gates(i).kind
+	return kind == lacksApproval || kind == lacksNothing && t.forward().kind == lacksBlock
 }
 
 func (t *turn) step(lane int) *Step { return t.in.step(lane, t.s.Lanes[lane].Step) }

@@ -131,6 +131,7 @@ func (t *turn) decide() {
 		if !t.catchUp() {
 			t.beginNext()
 		}
+	case Idle: // Step has refused it
 	}
 }
 
@@ -200,12 +201,7 @@ func (s *State) open(c int) (since time.Time, open bool) {
 	if lane.Status != Moving || lane.Stage != Holding {
 		return time.Time{}, false
 	}
-	for _, need := range s.Plan.in.lanes[check.lane].needs[lane.Step] {
-		if need == c {
-			return lane.Settled, true
-		}
-	}
-	return time.Time{}, false
+	return lane.Settled, slices.Contains(s.Plan.in.lanes[check.lane].needs[lane.Step], c)
 }
 
 // open reports whether anybody waits for the task.

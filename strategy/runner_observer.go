@@ -71,7 +71,7 @@ func (a *attention) upToDate(rev uint64) bool {
 }
 
 func (r *Runner) log(s State, t Transition) {
-	r.cfg.Log.Info(t.Kind.String(), "service", s.Service, "run", t.Run, "rev", t.Rev, "seq", t.Seq, "phase", s.Phase.String(),
+	r.cfg.Log.Info("rollout", "transition", t.Kind.String(), "service", s.Service, "run", t.Run, "rev", t.Rev, "seq", t.Seq, "phase", s.Phase.String(),
 		"lane", t.Lane, "step", t.Step, "subject", t.Subject, "weight", t.Weight.String(), "reason", t.Reason, "by", t.By)
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -64,12 +65,8 @@ func (r *Runner) Approve(ctx context.Context, service string, step StepRef, by, 
 
 // known refuses a step that the plan does not have.
 func (s State) known(ref StepRef) error {
-	if i := s.Plan.in.lane(ref.Lane); i >= 0 {
-		for _, name := range s.Plan.in.lanes[i].stepNames {
-			if name == ref.Step {
-				return nil
-			}
-		}
+	if i := s.Plan.in.lane(ref.Lane); i >= 0 && slices.Contains(s.Plan.in.lanes[i].stepNames, ref.Step) {
+		return nil
 	}
 	return fmt.Errorf("strategy: %s: the plan has no lane %q with a step %q", s.Service, ref.Lane, ref.Step)
 }

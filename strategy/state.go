@@ -184,15 +184,14 @@ func (s State) Active() bool { return s.Phase == Progressing || s.Phase == Rolli
 
 // Err is nil while a run is under way and after a promotion, and an *Outcome otherwise.
 func (s State) Err() error {
-	switch s.Phase {
-	case RolledBack, RollbackFailed, Partial:
-		reason := s.Reason
-		if s.Hold.Reason != "" {
-			reason += "; " + s.Hold.Reason
-		}
-		return &Outcome{Service: s.Service, Run: s.Run, Phase: s.Phase, Cause: s.Cause, Reason: reason}
+	if s.Phase != RolledBack && s.Phase != RollbackFailed && s.Phase != Partial {
+		return nil
 	}
-	return nil
+	reason := s.Reason
+	if s.Hold.Reason != "" {
+		reason += "; " + s.Hold.Reason
+	}
+	return &Outcome{Service: s.Service, Run: s.Run, Phase: s.Phase, Cause: s.Cause, Reason: reason}
 }
 
 // Target is the state of the target named, and whether there is one.

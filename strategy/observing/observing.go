@@ -63,6 +63,7 @@ func Event(s strategy.State, t strategy.Transition, opts Options) observe.Event 
 		if s.Cause == strategy.CauseSuperseded {
 			e.Kind, e.Outcome = observe.Superseded, observe.OutcomeSuperseded
 		}
+	default: // the kind says it all
 	}
 	return e
 }

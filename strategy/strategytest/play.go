@@ -99,12 +99,13 @@ func (s *Story) String() string {
 
 // Line is a transition in one line, with the time since began.
 func Line(t strategy.Transition, began time.Time) string {
-	line := fmt.Sprintf("+%-8s #%-3d %s", t.At.Sub(began), t.Seq, t.Kind)
+	var line strings.Builder
+	fmt.Fprintf(&line, "+%-8s #%-3d %s", t.At.Sub(began), t.Seq, t.Kind)
 	if t.Lane != "" {
-		line += fmt.Sprintf(" %s %s", t.Lane, t.Step)
+		fmt.Fprintf(&line, " %s %s", t.Lane, t.Step)
 	}
 	if t.Lane != "" && t.Weight.String() != t.Step {
-		line += fmt.Sprintf(" (%v)", t.Weight)
+		fmt.Fprintf(&line, " (%v)", t.Weight)
 	}
 	verdict := ""
 	if t.Kind == strategy.VerdictChanged {
@@ -112,13 +113,13 @@ func Line(t strategy.Transition, began time.Time) string {
 	}
 	for _, more := range []string{t.Subject, verdict, t.Reason} {
 		if more != "" {
-			line += "; " + more
+			line.WriteString("; " + more)
 		}
 	}
 	if t.By != "" {
-		line += "; by " + t.By
+		line.WriteString("; by " + t.By)
 	}
-	return line
+	return line.String()
 }
 
 // ErrUnfinished means that a Play was still under way after PlayLimit.

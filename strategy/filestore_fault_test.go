@@ -235,7 +235,8 @@ func endAt(end int, done bool) func(int, string) fault {
 // until runs f to the end that endAt sets.
 func (d *memDisk) until(f func()) {
 	defer func() {
-		if v := recover(); v != nil && v != errDisk {
+		v := recover()
+		if err, ok := v.(error); v != nil && (!ok || !errors.Is(err, errDisk)) {
 			panic(v)
 		}
 		d.fault = nil

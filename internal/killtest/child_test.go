@@ -70,7 +70,7 @@ func TestMain(m *testing.M) {
 	var o order
 	err := json.Unmarshal([]byte(text), &o)
 	if err == nil {
-		err = serve(context.Background(), began, o) //nolint:usetesting // the process lives until it is killed
+		err = serve(context.Background(), began, o)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -200,7 +200,7 @@ var storeMutants = map[string]map[string]func(*wrong){
 			w.reopen = func() *wrong {
 				after := newWrong(nil)
 				for _, s := range saves[:len(saves)-1] {
-					if err := after.MemoryStore.Save(context.Background(), s.service, s.prev, s.next, s.log...); err != nil { //nolint:usetesting // no test is in reach
+					if err := after.MemoryStore.Save(context.Background(), s.service, s.prev, s.next, s.log...); err != nil {
 						panic(err)
 					}
 				}

@@ -5,6 +5,7 @@ package strategy
 
 import (
 	"context"
+	"log/slog"
 	"time"
 )
 
@@ -43,7 +44,7 @@ func (r *Runner) tell(ctx context.Context, a *attention, s State) {
 	for k, t := range journal {
 		// After a start only the newest is news to the log.
 		if t.Rev > a.logged && (a.logged > 0 || k == len(journal)-1) {
-			r.log(s, t)
+			r.log(ctx, s, t)
 		}
 		a.logged = max(a.logged, t.Rev)
 	}
@@ -70,9 +71,24 @@ func (a *attention) upToDate(rev uint64) bool {
 	return a.logged >= rev
 }
 
-func (r *Runner) log(s State, t Transition) {
-	r.cfg.Log.Info("rollout", "transition", t.Kind.String(), "service", s.Service, "run", t.Run, "rev", t.Rev, "seq", t.Seq, "phase", s.Phase.String(),
-		"lane", t.Lane, "step", t.Step, "subject", t.Subject, "weight", t.Weight.String(), "reason", t.Reason, "by", t.By)
+// log writes one line a transition, with what it has to say and nothing else.
+func (r *Runner) log(ctx context.Context, s State, t Transition) {
+	attrs := []slog.Attr{
+		slog.String("transition", t.Kind.String()), slog.String("service", s.Service), slog.Uint64("run", t.Run),
+		slog.Uint64("rev", t.Rev), slog.Uint64("seq", t.Seq), slog.String("phase", s.Phase.String()),
+	}
+	if t.Lane != "" {
+		attrs = append(attrs, slog.String("lane", t.Lane), slog.String("step", t.Step), slog.String("weight", t.Weight.String()))
+	}
+	if t.Kind == VerdictChanged {
+		attrs = append(attrs, slog.String("verdict", t.Verdict.String()))
+	}
+	for _, more := range []struct{ key, value string }{{"subject", t.Subject}, {"reason", t.Reason}, {"by", t.By}} {
+		if more.value != "" {
+			attrs = append(attrs, slog.String(more.key, more.value))
+		}
+	}
+	r.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "rollout", attrs...)
 }
 
 // tellOne reports whether the observer took the transition.

@@ -29,7 +29,8 @@ func (t *turn) judge() bool {
 		if f.Verdict == analysis.Fail && failed < 0 {
 			failed = c
 		}
-		if news && t.made.Kind == 0 {
+		// That nothing is known yet is kept, and no news to anybody.
+		if news && f.Verdict != analysis.Pending && t.made.Kind == 0 {
 			t.note(VerdictChanged, t.in.checks[c].lane, check.Name, f.Reason, "")
 			t.made.Verdict = f.Verdict
 		}

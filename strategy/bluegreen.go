@@ -84,7 +84,12 @@ func (a AllAtOnce) Plan() (Plan, error) {
 	return checked(Plan{Name: "all at once", Lanes: []Lane{{Name: "all", Steps: []Step{step}}}, Watch: a.Watch, Back: a.Back})
 }
 
+// full turns every target wholly. None at all is one without a name, which
+// validation refuses: a step that turns nothing would promote nothing.
 func full(targets []string) []Dial {
+	if len(targets) == 0 {
+		targets = []string{""}
+	}
 	var dials []Dial
 	for _, target := range targets {
 		dials = append(dials, Dial{Target: target, Split: traffic.Split{Candidate: traffic.Full}})

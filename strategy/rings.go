@@ -78,7 +78,9 @@ func (g Progressive) Plan() (Plan, error) {
 			})
 			p.Lanes = append(p.Lanes, Lane{Name: target, After: slices.Clone(before), Steps: steps})
 		}
-		before = wave.Targets
+		if len(wave.Targets) > 0 { // an empty wave is no reason not to wait for the one before it
+			before = wave.Targets
+		}
 	}
 	return checked(p)
 }

@@ -34,9 +34,7 @@ func main() {
 	runner := must(strategy.NewRunner(strategy.Config{
 		Store: &strategy.MemoryStore{}, Wire: strategy.Fixed(wiring), Poll: time.Second / 4, Log: slog.Default(),
 	}))
-	must(runner.Start(context.Background(), "web", strategy.Request{Plan: plan, Release: strategy.Release{
-		Stable: strategy.Revision{Version: "v1"}, Candidate: strategy.Revision{Version: "v2"},
-	}}))
+	must(runner.Start(context.Background(), "web", strategy.Request{Release: strategy.NewRelease("v1", "v2"), Plan: plan}))
 	end := must(runner.Run(context.Background(), "web")) // its error says why a rollout went home
 	fmt.Println(end.Release.Candidate.Version, end.Phase)
 }
@@ -55,6 +53,7 @@ func service(version string) *url.URL { // stands in for yours
 
 func users(url string) { // not one of them sees an error
 	for range time.Tick(5 * time.Millisecond) {
-		must(http.Head(url)).Body.Close() //nolint:bodyclose // closed right here
+		resp := must(http.Head(url))
+		resp.Body.Close()
 	}
 }

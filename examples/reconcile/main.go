@@ -30,7 +30,7 @@ func main() {
 	}
 	queue := make(chan string, len(routers))
 	for service := range routers {
-		release := strategy.Release{Stable: strategy.Revision{Version: "v1"}, Candidate: strategy.Revision{Version: "v2"}}
+		release := strategy.NewRelease("v1", "v2")
 		plan, err := strategy.Canary{Target: "web", Hold: 100 * time.Millisecond}.Plan()
 		_, startErr := runner.Start(ctx, service, strategy.Request{Release: release, Plan: plan})
 		if err := errors.Join(err, startErr); err != nil {

@@ -44,7 +44,7 @@ func main() {
 	if err := errors.Join(err, err2); err != nil {
 		log.Fatal(err)
 	}
-	release := strategy.Release{Stable: strategy.Revision{Version: "v1"}, Candidate: strategy.Revision{Version: "v2"}}
+	release := strategy.NewRelease("v1", "v2")
 	if _, err := runner.Start(context.Background(), "app", strategy.Request{Release: release, Plan: plan}); err != nil {
 		log.Fatal(err)
 	}

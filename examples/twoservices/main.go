@@ -53,7 +53,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	release := strategy.Release{Stable: strategy.Revision{Version: "v1"}, Candidate: strategy.Revision{Version: "v2"}}
+	release := strategy.NewRelease("v1", "v2")
 	_, err = runner.Start(context.Background(), "shop", strategy.Request{Release: release, Plan: plan})
 	_, err2 := runner.Run(context.Background(), "shop")
 	fmt.Println(errors.Join(err, err2))

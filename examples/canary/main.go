@@ -53,7 +53,10 @@ func service(version string) *url.URL { // stands in for yours
 
 func users(url string) { // not one of them sees an error
 	for range time.Tick(5 * time.Millisecond) {
-		resp := must(http.Head(url))
+		resp, err := http.Head(url)
+		if err != nil {
+			log.Fatal(err)
+		}
 		resp.Body.Close()
 	}
 }

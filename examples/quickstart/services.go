@@ -81,11 +81,15 @@ func listen(address string, h http.Handler) (*server, error) {
 	return s, nil
 }
 
-// stop lets requests under way finish, for a while.
+// stop lets requests under way finish, for a while. A connection that was opened
+// and never used is not worth waiting for.
 func (s *server) stop() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	err := s.http.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = s.http.Close()
+	}
 	if served := <-s.done; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
 	}

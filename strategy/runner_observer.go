@@ -99,11 +99,12 @@ func (r *Runner) tellOne(ctx context.Context, busy chan struct{}, observer Obser
 		return false
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTimeout)
+	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		defer cancel()
-		done <- observer.Transition(ctx, s.Clone(), t)
-		<-busy
+		err := observer.Transition(ctx, s.Clone(), t)
+		<-busy // before it is known to be done: the next transition follows at once
+		done <- err
 	}()
 	select {
 	case err := <-done:

@@ -63,7 +63,7 @@ Rollout 2 of 2: v2 to v3, a bad candidate                          progressing
 	if got := colourless(lines); got != want {
 		t.Errorf("the view is\n%s\nwant\n%s", got, want)
 	}
-	for _, line := range strings.SplitSeq(colourless(lines), "\n") {
+	for line := range strings.SplitSeq(colourless(lines), "\n") {
 		if n := utf8.RuneCountInString(line); n > viewWidth {
 			t.Errorf("%d columns, want at most %d: %q", n, viewWidth, line)
 		}

@@ -4,6 +4,7 @@
 package strategy_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"reflect"
@@ -262,7 +263,7 @@ func FuzzParsePlan(f *testing.F) {
 		if err != nil {
 			t.Fatalf("written and not read: %v\n%s", err, text)
 		}
-		if second, err := json.Marshal(again); err != nil || string(second) != string(text) {
+		if second, err := json.Marshal(again); err != nil || !bytes.Equal(second, text) {
 			t.Fatalf("got\n%s\nwant\n%s", second, text)
 		}
 		frozen, err := strategy.Freeze(p)

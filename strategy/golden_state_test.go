@@ -380,7 +380,7 @@ func indented(t *testing.T, v any) []byte {
 // record writes the moment unless it was written before.
 func (m moment) record(t *testing.T) {
 	t.Helper()
-	path := filepath.Join("testdata/state/v1", m.name+".json")
+	path := filepath.Join("testdata", "state", "v1", m.name+".json")
 	if _, err := os.Stat(path); err == nil {
 		return
 	}

@@ -74,9 +74,9 @@ func (l LaneForecast) table(b *strings.Builder) {
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	for i, step := range l.Steps {
-		fmt.Fprintf(w, "  %d\t%s\t%s\t%s\n", i+1, step.Step, step.where(), step.gates())
+		_, _ = fmt.Fprintf(w, "  %d\t%s\t%s\t%s\n", i+1, step.Step, step.where(), step.gates()) // a strings.Builder takes everything
 	}
-	_ = w.Flush() // a strings.Builder takes everything
+	_ = w.Flush()
 	b.WriteString(table.String())
 }
 
@@ -93,20 +93,21 @@ func (s StepForecast) where() string {
 }
 
 func describeSplit(s traffic.Split) string {
-	text := s.Candidate.String()
+	parts := []string{s.Candidate.String()}
 	for _, m := range s.Match {
-		kind, name := "header", m.Header
+		text := "header " + m.Header
 		if m.Cookie != "" {
-			kind, name = "cookie", m.Cookie
+			text = "cookie " + m.Cookie
 		}
-		text += fmt.Sprintf(" + %s %s", kind, name)
 		if m.Value != "" {
 			text += "=" + m.Value
 		}
+		parts = append(parts, text)
 	}
 	if s.Mirror > 0 {
-		text += fmt.Sprintf(" + mirror %v", s.Mirror)
+		parts = append(parts, "mirror "+s.Mirror.String())
 	}
+	text := strings.Join(parts, " + ")
 	if by := cmp.Or(s.Sticky.Cookie, s.Sticky.Header); by != "" {
 		text += " sticky by " + by
 	}

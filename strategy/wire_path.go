@@ -105,14 +105,12 @@ func object(path string, data []byte, t reflect.Type) error {
 // members collects the fields of a struct by their names in JSON. Those of the
 // outer struct win over those of an embedded one.
 func members(t reflect.Type, known map[string]reflect.Type) {
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		if f.Anonymous {
 			members(f.Type, known)
 		}
 	}
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); !f.Anonymous && name != "" && name != "-" {
 			known[name] = f.Type
 		}

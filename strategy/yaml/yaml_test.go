@@ -4,6 +4,7 @@
 package yaml_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -119,7 +120,7 @@ func same(t *testing.T, name string, s strategy.State) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(before) != string(after) {
+	if !bytes.Equal(before, after) {
 		t.Fatalf("%s: got\n%s\nwant\n%s", name, after, before)
 	}
 }
@@ -251,7 +252,7 @@ func FuzzParsePlan(f *testing.F) {
 			t.Fatal(err)
 		}
 		b, err := json.Marshal(again)
-		if err != nil || string(a) != string(b) {
+		if err != nil || !bytes.Equal(a, b) {
 			t.Fatalf("got\n%s\nwant\n%s", b, a)
 		}
 	})

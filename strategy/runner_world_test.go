@@ -218,7 +218,7 @@ func TestBlocksStopTheWayForwardAndNotTheWayHome(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		e, err := r.runner.Explain(t.Context(), "shop")
-		if err != nil || e.Lanes[0].Waits != "freeze" || !e.Lanes[0].Until.Equal(open) {
+		if err != nil || waits(e).Waits != "freeze" || !waits(e).Until.Equal(open) {
 			t.Errorf("in the freeze: %+v, %v", e, err)
 		}
 		time.Sleep(30*time.Minute + 30*time.Second)
@@ -532,7 +532,7 @@ func TestExplainSaysWhyAndChangesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lane := e.Lanes[0]
+		lane := waits(e)
 		if e.Phase != strategy.Progressing || lane.Lane != "web" || lane.Step != "10%" || lane.Stage != strategy.Holding || lane.Weight != traffic.Percent(10) ||
 			lane.Waits != `check "errors", inconclusive: inconclusive` || lane.Deadline.IsZero() {
 			t.Errorf("got %+v", e)

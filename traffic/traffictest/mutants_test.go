@@ -332,12 +332,11 @@ var writeMutants = []mutant{
 		}
 	}),
 	mutate("counts up when it is looked at", trafficOptions, func(w *wrong) {
-		looked := 0
+		var looked atomic.Int64
 		w.observe = func(ctx context.Context) (traffic.Seen, error) {
 			seen, err := w.Memory.Observe(ctx)
 			if w := seen.Route.Split.Candidate; w > 0 && w < traffic.Full {
-				looked++
-				if looked > 4 {
+				if looked.Add(1) > 4 {
 					seen.Route.Split.Candidate++
 				}
 			}

@@ -69,13 +69,14 @@ func Freeze(p Plan) (Frozen, error) {
 	return thaw(data)
 }
 
-// thaw makes a Frozen of a plan that was written out before.
+// thaw makes a Frozen of a plan that was written out before. Nothing of today is
+// applied to it: a rule or a default that is newer than the run would change it.
 func thaw(data []byte) (Frozen, error) {
 	var plan Plan
 	if err := strict(data, &plan); err != nil {
 		return Frozen{}, fmt.Errorf("strategy: frozen plan: %w", err)
 	}
-	if err := plan.Validate(); err != nil {
+	if err := plan.sound(); err != nil {
 		return Frozen{}, err
 	}
 	canonical, err := canonicalJSON(data)
@@ -83,9 +84,36 @@ func thaw(data []byte) (Frozen, error) {
 		return Frozen{}, fmt.Errorf("strategy: frozen plan: %w", err)
 	}
 	sum := sha256.Sum256(canonical)
-	in := &frozen{plan: plan.withDefaults(), json: canonical, digest: digestVersion + hex.EncodeToString(sum[:])}
+	in := &frozen{plan: plan, json: canonical, digest: digestVersion + hex.EncodeToString(sum[:])}
 	in.index()
 	return Frozen{in}, nil
+}
+
+// sound refuses what no frozen plan can look like, so that the rest need not look.
+func (p Plan) sound() error {
+	owner := map[string]int{}
+	for i, lane := range p.Lanes {
+		for _, step := range lane.Steps {
+			for _, d := range step.Set {
+				if o, ok := owner[d.Target]; ok && o != i {
+					return fmt.Errorf("strategy: frozen plan: target %q has two lanes", d.Target)
+				}
+				owner[d.Target] = i
+			}
+		}
+		for _, after := range lane.After {
+			if !slices.ContainsFunc(p.Lanes, func(l Lane) bool { return l.Name == after }) {
+				return fmt.Errorf("strategy: frozen plan: there is no lane %q", after)
+			}
+		}
+		if len(lane.Steps) == 0 {
+			return fmt.Errorf("strategy: frozen plan: lane %q has no steps", lane.Name)
+		}
+	}
+	if len(p.Lanes) == 0 {
+		return errors.New("strategy: frozen plan: it has no lanes")
+	}
+	return nil
 }
 
 func canonicalJSON(data []byte) ([]byte, error) {

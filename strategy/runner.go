@@ -86,6 +86,8 @@ type attention struct {
 	nudge chan struct{} // somebody gave an order
 
 	mu sync.Mutex
+	// interrupt ends the look that is under way, nil if none is.
+	interrupt context.CancelFunc
 	// watched is since when this Runner has looked without a gap, last the end of it.
 	watched, last time.Time
 
@@ -270,10 +272,18 @@ func (r *Runner) attention(service string) *attention {
 	return a
 }
 
-// nudge wakes a Run that waits.
+// nudge wakes a Run that waits, and ends a look that is under way: what it would
+// find out is about a state that has changed. An order need not wait for a judge
+// that hangs.
 func (r *Runner) nudge(service string) {
+	a := r.attention(service)
+	a.mu.Lock()
+	if a.interrupt != nil {
+		a.interrupt()
+	}
+	a.mu.Unlock()
 	select {
-	case r.attention(service).nudge <- struct{}{}:
+	case a.nudge <- struct{}{}:
 	default:
 	}
 }

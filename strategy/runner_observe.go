@@ -12,10 +12,28 @@ import (
 	"github.com/rheostat-go/rheostat/traffic"
 )
 
+// attend is a look that an order ends early.
+func (r *Runner) attend(ctx context.Context, a *attention, w Wiring, s State) Observation {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.mu.Lock()
+	a.interrupt = cancel
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		a.interrupt = nil
+		a.mu.Unlock()
+	}()
+	return r.look(ctx, w, s)
+}
+
 // look finds out what Step needs, everything at once: one call that hangs costs
 // a turn no more than its own timeout. What fails is left out.
 func (r *Runner) look(ctx context.Context, w Wiring, s State) Observation {
 	needs := r.cfg.Machine.Needs(s)
+	if s.Intent.Abort && s.Intent.Run == s.Run && !s.Committed && s.Phase == Progressing {
+		needs.Checks, needs.Tasks = nil, nil // nothing they could say would change the way home
+	}
 	o := Observation{}
 	var g group
 	g.add(len(needs.Targets) > 0, func() { o.Seen = r.see(ctx, w, needs.Targets) })

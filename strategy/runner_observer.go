@@ -61,6 +61,22 @@ func (r *Runner) tell(ctx context.Context, a *attention, s State) {
 	}
 }
 
+// tellRest gives observers that did not take the end of a run a few more chances:
+// there is no next turn that would.
+func (r *Runner) tellRest(ctx context.Context, a *attention, s State) {
+	a.turn.Lock()
+	defer a.turn.Unlock()
+	for n := 1; n <= r.cfg.Attempts && !a.upToDate(s.Recent[recentTransitions-1].Rev); n++ {
+		pause := time.NewTimer(backoff(n))
+		select {
+		case <-ctx.Done():
+		case <-pause.C:
+		}
+		pause.Stop()
+		r.tell(ctx, a, s)
+	}
+}
+
 // upToDate reports whether everybody knows the latest transition.
 func (a *attention) upToDate(rev uint64) bool {
 	for i := range a.observers {

@@ -39,6 +39,7 @@ func (r *Runner) Run(ctx context.Context, service string) (State, error) {
 		case errors.Is(err, ErrNoRun) || errors.Is(err, ErrVersion):
 			return d.State, err
 		case err == nil && d.Wake.IsZero():
+			r.tellRest(ctx, a, d.State)
 			return d.State, d.State.Err()
 		}
 		wait := min(time.Until(d.Wake), r.cfg.Poll)
@@ -85,7 +86,7 @@ func (r *Runner) Reconcile(ctx context.Context, service string) (Decision, error
 		return Decision{State: s}, fmt.Errorf("strategy: %s: wiring: %w", service, err)
 	}
 	r.tell(ctx, a, s) // what an earlier process may have left untold
-	o := r.look(ctx, wiring, s)
+	o := r.attend(ctx, a, wiring, s)
 	now := time.Now()
 	o.Watched = a.watch(now)
 	d, err := r.cfg.Machine.Step(now, s, o)

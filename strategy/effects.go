@@ -52,7 +52,7 @@ func (t *turn) assertRoute(k int, home bool) {
 	if target.Fence == 0 || t.foreign(k) {
 		return
 	}
-	seen, ok := t.o.Seen[target.Name]
+	seen, ok := t.seen(k)
 	if ok && seen.Route.Equal(target.Route) && seen.Fence >= target.fence() {
 		return
 	}

@@ -53,7 +53,7 @@ var ready = lack{}
 // show it, and accepted from us.
 func (t *turn) agrees(i int) bool {
 	target := &t.s.Targets[i]
-	seen, ok := t.o.Seen[target.Name]
+	seen, ok := t.seen(i)
 	return ok && seen.Route.Equal(target.Route) && seen.Evidence >= target.Caps.Evidence && seen.Fence >= target.fence()
 }
 
@@ -68,7 +68,7 @@ func (t *TargetState) fence() uint64 {
 // foreign reports whether target i shows another route although ours had arrived.
 func (t *turn) foreign(i int) bool {
 	target := &t.s.Targets[i]
-	seen, ok := t.o.Seen[target.Name]
+	seen, ok := t.seen(i)
 	if !ok || target.Fence == 0 || seen.Route.Equal(target.Route) {
 		return false
 	}
@@ -78,7 +78,7 @@ func (t *turn) foreign(i int) bool {
 // confirmed is what target i lacks to be in force and past its lag.
 func (t *turn) confirmed(i int) lack {
 	target := &t.s.Targets[i]
-	seen, ok := t.o.Seen[target.Name]
+	seen, ok := t.seen(i)
 	switch {
 	case !ok:
 		return lack{kind: lacksSight, target: i}
@@ -126,7 +126,8 @@ func (t *turn) carries(i int, split traffic.Split) lack {
 	if !split.Touches() {
 		return ready
 	}
-	room := t.o.Seen[t.s.Targets[i].Name].Room
+	seen, _ := t.seen(i)
+	room := &seen.Room
 	if need := max(split.Candidate, 1); !room.Known || room.Candidate < need {
 		return lack{kind: lacksRoom, target: i, need: need, have: room.Candidate, subject: t.s.Release.Candidate.Arm()}
 	}
@@ -137,8 +138,7 @@ func (t *turn) carries(i int, split traffic.Split) lack {
 // whose share rises, room for it. Falling back to stable is refused only by a
 // room that is known to be too small; moving forward also by one that is not known.
 func (t *turn) room(i int, split traffic.Split, home bool) lack {
-	target := &t.s.Targets[i]
-	seen, ok := t.o.Seen[target.Name]
+	seen, ok := t.seen(i)
 	arms := t.s.Release.Arms()
 	if !ok {
 		if home {
@@ -234,24 +234,29 @@ func (t *turn) evidence(i int) lack {
 
 // verdict is what check c says now, Pending if it has not answered the question that is open.
 func (t *turn) verdict(c int) analysis.Verdict {
-	f, ok := t.answer(c)
-	if !ok {
+	f := t.answered(c)
+	if f == nil {
 		return analysis.Pending
 	}
 	return f.Verdict
 }
 
 func (t *turn) answer(c int) (analysis.Finding, bool) {
+	if f := t.answered(c); f != nil {
+		return *f, true
+	}
+	return analysis.Finding{}, false
+}
+
+// answered is the finding of check c, nil if it is not about the question that is open.
+func (t *turn) answered(c int) *analysis.Finding {
 	since, open := t.s.open(c)
-	if !open {
-		return analysis.Finding{}, false
+	check := t.heard(c)
+	f := &check.finding
+	if !open || !check.ok || f.Run != t.s.Run || f.Step != t.s.Lanes[check.lane].Step || !f.Since.Equal(since) {
+		return nil
 	}
-	check := &t.in.checks[c]
-	f, ok := t.o.Findings[CheckID{t.in.laneName(check.lane), check.name}]
-	if !ok || f.Run != t.s.Run || f.Step != t.s.Lanes[check.lane].Step || !f.Since.Equal(since) {
-		return analysis.Finding{}, false
-	}
-	return f.Sound(), true
+	return f
 }
 
 // passes reports whether the operator passes the gates of the lane's step.

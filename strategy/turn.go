@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rheostat-go/rheostat/analysis"
 	"github.com/rheostat-go/rheostat/traffic"
 )
 
@@ -26,6 +27,82 @@ type turn struct {
 	made    Transition
 	changed bool
 	effects []Effect
+
+	looked looked
+}
+
+// looked is what the observation says of the plan's targets and checks, by their
+// index and looked up once: a turn asks for the same few many times. A small plan's
+// are kept in place, and cost no allocation.
+type looked struct {
+	in          *frozen // whose they are: a turn that begins a run changes plans
+	targets     [smallTargets]sight
+	checks      [smallChecks]heard
+	moreTargets []sight
+	moreChecks  []heard
+}
+
+type sight struct {
+	seen traffic.Seen
+	ok   bool
+}
+
+type heard struct {
+	lane    int
+	finding analysis.Finding
+	ok      bool
+}
+
+func (t *turn) look() {
+	t.looked = looked{in: t.in}
+	if len(t.in.targets) > smallTargets {
+		t.looked.moreTargets = make([]sight, len(t.in.targets))
+	}
+	if len(t.in.checks) > smallChecks {
+		t.looked.moreChecks = make([]heard, len(t.in.checks))
+	}
+	for i := range t.in.targets {
+		s := t.looked.target(i)
+		s.seen, s.ok = t.o.Seen[t.in.targets[i].name]
+	}
+	for c := range t.in.checks {
+		check, h := &t.in.checks[c], t.looked.check(c)
+		h.lane = check.lane
+		if h.finding, h.ok = t.o.Findings[CheckID{t.in.laneName(check.lane), check.name}]; h.ok {
+			h.finding = h.finding.Sound()
+		}
+	}
+}
+
+func (l *looked) target(i int) *sight {
+	if l.moreTargets != nil {
+		return &l.moreTargets[i]
+	}
+	return &l.targets[i]
+}
+
+func (l *looked) check(c int) *heard {
+	if l.moreChecks != nil {
+		return &l.moreChecks[c]
+	}
+	return &l.checks[c]
+}
+
+// seen is what target i shows, the zero Seen and false if that is not known.
+func (t *turn) seen(i int) (*traffic.Seen, bool) {
+	if t.looked.in != t.in {
+		t.look()
+	}
+	s := t.looked.target(i)
+	return &s.seen, s.ok
+}
+
+// heard is what the judge of check c said, to whatever question.
+func (t *turn) heard(c int) *heard {
+	if t.looked.in != t.in {
+		t.look()
+	}
+	return t.looked.check(c)
 }
 
 // read takes the operator's will out of the observation. An intent of another
@@ -193,12 +270,19 @@ const (
 // Clone is a copy that shares nothing with s that can be written to, for stores
 // that keep states in memory.
 func (s State) Clone() State {
-	c, _ := s.cloneWithEffects()
-	return c
+	s.detach()
+	return s
 }
 
-func (s State) cloneWithEffects() (State, []Effect) {
-	var effects []Effect
+func (s *State) cloneWithEffects() (c State, effects []Effect) {
+	c = *s
+	effects = c.detach()
+	return c, effects
+}
+
+// detach parts s from the state it is a copy of, in place: a State is two
+// kilobytes, and moving it about is most of what a quiet turn would cost.
+func (s *State) detach() (effects []Effect) {
 	if len(s.Lanes) <= smallLanes && len(s.Targets) <= smallTargets && len(s.Checks) <= smallChecks {
 		b := new(small)
 		s.Lanes = append(b.lanes[:0:len(s.Lanes)], s.Lanes...)
@@ -216,7 +300,7 @@ func (s State) cloneWithEffects() (State, []Effect) {
 	s.Tasks, s.Quarantine = slices.Clone(s.Tasks), slices.Clone(s.Quarantine)
 	s.Intent = s.Intent.clone()
 	s.Next.Caps = maps.Clone(s.Next.Caps)
-	return s, effects
+	return effects
 }
 
 func (i Intent) clone() Intent {

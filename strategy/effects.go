@@ -138,7 +138,7 @@ func (t *turn) tell(i int) string {
 
 // waitsFor is what lane i lacks at the stage where it is.
 func (t *turn) waitsFor(i int) lack {
-	lane, x := &t.s.Lanes[i], &t.in.lanes[i]
+	lane := &t.s.Lanes[i]
 	switch lane.Status {
 	case Waiting:
 		return t.mayBegin(i)
@@ -155,7 +155,7 @@ func (t *turn) waitsFor(i int) lack {
 	case Preparing:
 		return t.preparing(i)
 	case Arming:
-		if l := t.settled(i); l.kind != lacksNothing {
+		if l := t.written(i); l.kind != lacksNothing {
 			return l
 		}
 		return t.mayTurn(i)
@@ -171,19 +171,26 @@ func (t *turn) waitsFor(i int) lack {
 			return lack{kind: lacksTask, subject: t.s.Tasks[left[len(left)-1]].Name}
 		}
 	case Shifting:
-		for k := x.target; k < x.targets; k++ {
-			// Room first: it is why a route may not have been written.
-			target := &t.s.Targets[k]
-			if l := t.room(k, target.Route.Split, lane.Status == Returning); l.kind == lacksRoom {
-				return l
-			}
-			if lane.Status == Returning && target.Route.Split.Candidate > 0 {
-				return lack{kind: lacksRoom, target: k, need: traffic.Full, have: t.o.Seen[target.Name].Room.Stable, subject: t.s.Release.Stable.Arm()}
-			}
-		}
-		return t.settled(i)
+		return t.written(i)
 	}
 	return ready
+}
+
+// written is what the lane's routes lack to be written and in force. Room comes
+// first: it is why a route may not have been written.
+func (t *turn) written(i int) lack {
+	lane, x := &t.s.Lanes[i], &t.in.lanes[i]
+	for k := x.target; k < x.targets; k++ {
+		target := &t.s.Targets[k]
+		if l := t.room(k, target.Route.Split, lane.Status == Returning); l.kind == lacksRoom || l.kind == lacksStable {
+			return l
+		}
+		if lane.Status == Returning && target.Route.Split.Candidate > 0 {
+			seen := t.o.Seen[target.Name]
+			return lack{kind: lacksRoom, target: k, need: traffic.Full, have: seen.Room.Stable, subject: t.s.Release.Stable.Arm()}
+		}
+	}
+	return t.settled(i)
 }
 
 func (t *turn) preparing(i int) lack {

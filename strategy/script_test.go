@@ -255,6 +255,8 @@ func (s *stage) world(args arguments) {
 		case "foreign":
 			w := args.weight("foreign")
 			s.Foreign("web", args.text("by"), func(r *traffic.Route) { r.Split.Candidate = w })
+		case "forget":
+			target.Seen = traffic.Seen{Evidence: traffic.Effective, Room: traffic.Plenty}
 		case "room":
 			stable, candidate, known := strings.Cut(a.Value, "/")
 			target.Seen.Room = traffic.Room{Known: known}

@@ -79,14 +79,27 @@ func (t *turn) repair() bool {
 		}
 		t.s.Seq++
 		target.Repaired++
-		t.command(i, target.Route.Split, t.s.Seq)
-		if lane.Stage == Holding {
-			lane.Stage, lane.Held, lane.Settled = Shifting, 0, time.Time{}
-		}
+		t.putBack(i, lane, seen)
 		t.note(DriftRepaired, t.in.targets[i].lane, target.Name, reason, seen.Writer)
 		return true
 	}
 	return false
+}
+
+// putBack asks for target i's route again. One that shows other arms, or none
+// because it has forgotten everything, has nothing of ours in force and says
+// nothing about room for our arms: it is armed anew, and the step begins again.
+func (t *turn) putBack(i int, lane *LaneState, seen traffic.Seen) {
+	target := &t.s.Targets[i]
+	if seen.Route.Arms != target.Route.Arms && (lane.Status == Moving || lane.Status == Done) {
+		t.command(i, traffic.Split{}, t.s.Seq)
+		lane.Status, lane.Stage, lane.Held, lane.Settled = Moving, Arming, 0, time.Time{}
+		return
+	}
+	t.command(i, target.Route.Split, t.s.Seq)
+	if lane.Stage == Holding {
+		lane.Stage, lane.Held, lane.Settled = Shifting, 0, time.Time{}
+	}
 }
 
 func writerOf(seen traffic.Seen) string {

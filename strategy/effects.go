@@ -120,7 +120,10 @@ func (t *turn) wakeLane(i int, sooner func(time.Duration)) {
 	case lane.Status == Moving:
 		sooner(step.Deadline - lane.Spent)
 		if lane.Stage == Holding {
-			sooner(t.gates(i).after)
+			sooner(t.evidence(i).after)
+			if step.Approval != nil {
+				sooner(step.Approval.Timeout - lane.Waited)
+			}
 		}
 	case lane.Status == Returning && lane.Stage == Draining:
 		sooner(t.in.plan.Back.Drain - lane.Waited)

@@ -220,7 +220,7 @@ func (t *turn) deadline(i int) {
 	switch {
 	case lane.Spent >= step.Deadline:
 		reason = fmt.Sprintf("step %q was not over within %v: %s", step.Name, step.Deadline, t.tell(i))
-	case step.Approval != nil && lane.Waited >= step.Approval.Timeout && t.onlyWaits(i) && t.gates(i).kind == lacksApproval:
+	case step.Approval != nil && lane.Stage == Holding && lane.Waited >= step.Approval.Timeout && t.gates(i).kind == lacksApproval:
 		reason = fmt.Sprintf("step %q was not approved within %v", step.Name, step.Approval.Timeout)
 	default:
 		return

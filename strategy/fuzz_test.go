@@ -62,6 +62,9 @@ func TestRandomWorldsKeepThePromises(t *testing.T) {
 			t.Fatalf("seed %d", seed)
 		}
 	}
+	if race.Enabled {
+		return // too few worlds to have been everywhere
+	}
 	for _, phase := range []strategy.Phase{strategy.Promoted, strategy.RolledBack, strategy.RollbackFailed, strategy.Progressing, strategy.RollingBack, strategy.Partial} {
 		if ends[phase] == 0 {
 			t.Errorf("no world ended %v: %v; the law was not tried there", phase, ends)

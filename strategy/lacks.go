@@ -278,14 +278,4 @@ func (t *turn) grants(i int) int {
 	return n
 }
 
-// onlyWaits reports whether lane i has shown everything and waits for a person
-// or a window alone; its deadline does not run then.
-func (t *turn) onlyWaits(i int) bool {
-	if lane := &t.s.Lanes[i]; lane.Stage != Holding {
-		return lane.Stage == Preparing && t.forward().kind == lacksBlock
-	}
-	kind := t.gates(i).kind
-	return kind == lacksApproval || kind == lacksNothing && t.forward().kind == lacksBlock
-}
-
 func (t *turn) step(lane int) *Step { return t.in.step(lane, t.s.Lanes[lane].Step) }

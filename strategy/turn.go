@@ -160,14 +160,34 @@ func (t *turn) creditLane(i int) {
 	case lane.Status == Returning && lane.Stage == Draining:
 		lane.Waited += t.dt
 	case lane.Status != Moving || t.s.Paused || t.s.Hold.ID != 0 || !t.known || t.intent.Hold:
-	case t.onlyWaits(i):
-		lane.Held += t.dt
+	case lane.Stage == Holding:
+		t.creditHold(i, lane)
+	case lane.Stage == Preparing && t.forward().kind == lacksBlock:
 		lane.Waited += t.dt
 	default:
 		lane.Spent += t.dt
-		if lane.Stage == Holding && t.inForce(i).kind == lacksNothing {
-			lane.Held += t.dt
+	}
+}
+
+// creditHold credits the hold while its split is in force. The deadline does not
+// run while a person or a window alone is missing.
+func (t *turn) creditHold(i int, lane *LaneState) {
+	switch t.gates(i).kind {
+	case lacksTime, lacksCheck:
+		lane.Held += t.dt
+		lane.Spent += t.dt
+	case lacksApproval:
+		lane.Held += t.dt
+		lane.Waited += t.dt
+	case lacksNothing:
+		lane.Held += t.dt
+		if t.forward().kind == lacksBlock {
+			lane.Waited += t.dt
+		} else {
+			lane.Spent += t.dt
 		}
+	default: // it is not in force, or there is no room for it
+		lane.Spent += t.dt
 	}
 }
 
@@ -263,8 +283,8 @@ type small struct {
 
 const (
 	smallLanes   = 1
-	smallTargets = 2
-	smallChecks  = 3
+	smallTargets = 1
+	smallChecks  = 2
 )
 
 // Clone is a copy that shares nothing with s that can be written to, for stores

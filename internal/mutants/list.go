@@ -99,7 +99,7 @@ var mutants = []mutant{
 	},
 	{
 		7, "drift does not restart the hold", "strategy/trouble.go",
-		"			lane.Stage, lane.Held, lane.Settled = Shifting, 0, time.Time{}\n", "",
+		"		lane.Stage, lane.Held, lane.Settled = Shifting, 0, time.Time{}\n", "",
 		strategy, stories,
 	},
 	{

@@ -27,10 +27,7 @@ func main() {
 	errorRate := must(analysis.NewThreshold(analysis.ErrorRate(analysis.FromTotals(web)), analysis.AtMost(0.01),
 		analysis.ThresholdOptions{Interval: time.Second}))
 	plan := must(strategy.Canary{Target: "web", Hold: 2 * time.Second, Checks: []string{"error rate"}}.Plan())
-	wiring := strategy.Wiring{
-		Routers: map[string]traffic.Router{"web": web},
-		Judges:  map[string]analysis.Judge{"error rate": errorRate},
-	}
+	wiring := strategy.Wiring{Routers: map[string]traffic.Router{"web": web}, Judges: map[string]analysis.Judge{"error rate": errorRate}}
 	runner := must(strategy.NewRunner(strategy.Config{
 		Store: &strategy.MemoryStore{}, Wire: strategy.Fixed(wiring), Poll: time.Second / 4, Log: slog.Default(),
 	}))
@@ -51,12 +48,10 @@ func service(version string) *url.URL { // stands in for yours
 	return must(url.Parse(httptest.NewServer(http.HandlerFunc(answer)).URL))
 }
 
-func users(url string) { // not one of them sees an error
+func users(url string) {
 	for range time.Tick(5 * time.Millisecond) {
-		resp, err := http.Head(url)
-		if err != nil {
-			log.Fatal(err)
+		if resp, err := http.Head(url); err == nil {
+			resp.Body.Close()
 		}
-		resp.Body.Close()
 	}
 }

@@ -3,7 +3,9 @@ module github.com/rheostat-go/rheostat
 go 1.26.0
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/prometheus/client_golang v1.25.0
+	go.uber.org/mock v0.6.0
 	sigs.k8s.io/yaml v1.6.0
 )
 

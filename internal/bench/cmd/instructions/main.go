@@ -117,7 +117,7 @@ func total(binary, name string, times int) (int64, error) {
 		}
 	}
 	if good == 0 {
-		return 0, errors.New("fmt.Errorf("valgrind did not finish in %d tries", tries)
+		return 0, fmt.Errorf("valgrind did not finish in %d tries", tries)
 	}
 	return least, nil
 }

@@ -38,13 +38,14 @@ func TestAServiceLivesThroughItsReleases(t *testing.T) {
 	l := newLife(t)
 	load := l.load()
 
-	l.run("v1@blue", "v2@green", canary(), strategy.Promoted)
+	l.run("v1@blue", "v2@green", canary(hold), strategy.Promoted)
 	l.restart()
 
-	l.start("v2@green", "v3@blue", canary())
+	// It must still stand at 50% when the third one comes, however slow the machine.
+	l.start("v2@green", "v3@blue", canary(10*hold))
 	over := l.carryOut()
 	l.until("50%")
-	l.start("v2@green", "v4@blue", canary())
+	l.start("v2@green", "v4@blue", canary(hold))
 	if final := <-over; final.Phase != strategy.Promoted || final.Release.Candidate.Version != "v4" {
 		t.Fatalf("the third run ended %v with %s: %v", final.Phase, final.Release.Candidate.Version, final.Err())
 	}
@@ -79,7 +80,7 @@ func TestABadCandidateIsHomeWithinSeconds(t *testing.T) {
 	l := newLife(t)
 	load := l.load()
 	l.bad.Store("green")
-	l.run("v1@blue", "v2@green", canary(), strategy.RolledBack)
+	l.run("v1@blue", "v2@green", canary(hold), strategy.RolledBack)
 	load.tolerant = true
 	load.stop(t)
 	final := l.state()
@@ -95,7 +96,7 @@ func TestABadCandidateIsHomeWithinSeconds(t *testing.T) {
 	}
 }
 
-func canary() strategy.Plan {
+func canary(hold time.Duration) strategy.Plan {
 	return plan(strategy.Canary{
 		Target: service, Weights: []traffic.Weight{traffic.Percent(10), traffic.Percent(50), traffic.Full}, Hold: hold, Checks: []string{"errors"},
 	})

@@ -98,7 +98,8 @@ func (m Machine) Step(now time.Time, s State, o Observation) (Decision, error) {
 		return Decision{State: s}, err
 	}
 	t := turn{machine: m, now: now.UTC().Round(0), in: s.Plan.in, o: o}
-	t.s, t.effects = s.cloneWithEffects()
+	t.s = s
+	t.effects = t.s.detach()
 	t.read()
 	t.credit()
 	t.decide()
@@ -106,7 +107,7 @@ func (m Machine) Step(now time.Time, s State, o Observation) (Decision, error) {
 		t.s.Watched = t.now
 		t.keep()
 	} else {
-		t.forget(s)
+		t.forget(&s)
 	}
 	t.assert()
 	return Decision{State: t.s, Effects: t.effects, Transition: t.made, Wake: t.wake()}, nil

@@ -236,7 +236,7 @@ func DecodeState(data []byte) (State, error) {
 }
 
 // check refuses a state that no Step can have written.
-func (s State) check() error {
+func (s *State) check() error {
 	if s.Phase == Idle {
 		return nil
 	}

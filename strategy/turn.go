@@ -233,7 +233,7 @@ func (t *turn) keep() {
 
 // forget puts back the state that was given: only clocks had moved, and they
 // are computed anew from the same start next time.
-func (t *turn) forget(given State) {
+func (t *turn) forget(given *State) {
 	copy(t.s.Lanes, given.Lanes)
 	for i := range t.s.Targets {
 		t.s.Targets[i].Seen, t.s.Targets[i].Agreed = given.Targets[i].Seen, given.Targets[i].Agreed
@@ -292,12 +292,6 @@ const (
 func (s State) Clone() State {
 	s.detach()
 	return s
-}
-
-func (s *State) cloneWithEffects() (c State, effects []Effect) {
-	c = *s
-	effects = c.detach()
-	return c, effects
 }
 
 // detach parts s from the state it is a copy of, in place: a State is two

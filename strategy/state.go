@@ -232,7 +232,10 @@ func DecodeState(data []byte) (State, error) {
 	if err := strict(data, &s); err != nil {
 		return State{}, fmt.Errorf("strategy: state: %w", err)
 	}
-	return s, s.check()
+	if err := s.check(); err != nil {
+		return State{}, err
+	}
+	return s, nil
 }
 
 // check refuses a state that no Step can have written.

@@ -20,11 +20,11 @@ func (r *Runner) Hold(ctx context.Context, service, by, why string) error {
 	})
 }
 
-// Resume ends the operator's hold, and releases the machine's own if it stopped
+// Resume ends the operator's hold, takes back an abort that came past a commit, and releases the machine's own if it stopped
 // for a person. It also sends a run that ended RollbackFailed on its way home again.
 func (r *Runner) Resume(ctx context.Context, service, by, why string) error {
 	return r.order(ctx, service, "resume", by, why, func(s State, i *Intent) error {
-		i.Hold, i.Resume = false, s.Hold.ID
+		i.Hold, i.Abort, i.Resume = false, false, s.Hold.ID
 		return nil
 	})
 }
@@ -38,11 +38,12 @@ func (r *Runner) Abort(ctx context.Context, service, by, why string) error {
 	})
 }
 
-// Promote passes every remaining gate of the run. Room, observation, freeze
+// Promote passes every remaining gate of the run, and takes back a hold and an
+// abort that came past a commit. Room, observation, freeze
 // windows and watched checks still count.
 func (r *Runner) Promote(ctx context.Context, service, by, why string) error {
 	return r.order(ctx, service, "promote", by, why, func(s State, i *Intent) error {
-		i.Promote, i.Hold, i.Resume = true, false, s.Hold.ID
+		i.Promote, i.Hold, i.Abort, i.Resume = true, false, false, s.Hold.ID
 		return nil
 	})
 }

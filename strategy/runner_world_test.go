@@ -548,3 +548,46 @@ func TestExplainSaysWhyAndChangesNothing(t *testing.T) {
 		}
 	})
 }
+
+// committing is a plan that commits and then takes its time.
+type committing struct{}
+
+func (committing) Plan() (strategy.Plan, error) {
+	all := []strategy.Dial{{Target: "web", Split: traffic.Split{Candidate: traffic.Full}}}
+	return strategy.Plan{Lanes: []strategy.Lane{{Name: "web", Steps: []strategy.Step{
+		{Name: "all", Set: all}, {Name: "commit", Commit: true, Hold: time.Hour},
+	}}}}, nil
+}
+
+// TestAnAbortPastACommitIsTakenBackByWhoeverCompletes: the page says that resume
+// and promote complete the run, so they must.
+func TestAnAbortPastACommitIsTakenBackByWhoeverCompletes(t *testing.T) {
+	t.Parallel()
+	for name, complete := range map[string]func(*strategy.Runner, context.Context) error{
+		"resume": func(r *strategy.Runner, ctx context.Context) error { return r.Resume(ctx, "shop", "ann", "") },
+		"promote": func(r *strategy.Runner, ctx context.Context) error {
+			return r.Promote(ctx, "shop", "ann", "")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.start(committing{})
+				ended, _ := r.run()
+				time.Sleep(time.Minute)
+				r.must(r.runner.Abort(t.Context(), "shop", "ann", ""))
+				time.Sleep(time.Minute)
+				if hold := r.state().Hold; hold.ID == 0 {
+					t.Error("an abort past a commit did not stop for a person")
+				}
+				r.must(complete(r.runner, t.Context()))
+				time.Sleep(2 * time.Hour)
+				if got := r.state().Phase; got != strategy.Promoted {
+					t.Fatalf("it is %v: %+v", got, r.state().Hold)
+				}
+				<-ended
+			})
+		})
+	}
+}

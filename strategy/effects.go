@@ -189,7 +189,7 @@ func (t *turn) written(i int) lack {
 			return l
 		}
 		if lane.Status == Returning && target.Route.Split.Candidate > 0 {
-			seen := t.o.Seen[target.Name]
+			seen, _ := t.seen(k)
 			return lack{kind: lacksRoom, target: k, need: traffic.Full, have: seen.Room.Stable, subject: t.s.Release.Stable.Arm()}
 		}
 	}

@@ -157,8 +157,8 @@ func (t *turn) words(l lack) string {
 
 func (t *turn) checkWords(c int) string {
 	name := t.in.checks[c].name
-	f, ok := t.answer(c)
-	if !ok {
+	f := t.answered(c)
+	if f == nil {
 		return fmt.Sprintf("check %q to answer", name)
 	}
 	return strings.TrimSuffix(fmt.Sprintf("check %q, %v: %s", name, f.Verdict, f.Reason), ": ")

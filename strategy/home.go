@@ -87,7 +87,7 @@ func (t *turn) lower(i int, first bool) (lowered bool) {
 func (t *turn) least(k int, first bool) traffic.Weight {
 	target := &t.s.Targets[k]
 	have := target.Route.Split.Candidate
-	seen, ok := t.o.Seen[target.Name]
+	seen, ok := t.seen(k)
 	ours := ok && seen.Route.Arms == target.Route.Arms
 	if ours {
 		have = min(have, seen.Route.Split.Candidate)

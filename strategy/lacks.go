@@ -241,13 +241,6 @@ func (t *turn) verdict(c int) analysis.Verdict {
 	return f.Verdict
 }
 
-func (t *turn) answer(c int) (analysis.Finding, bool) {
-	if f := t.answered(c); f != nil {
-		return *f, true
-	}
-	return analysis.Finding{}, false
-}
-
 // answered is the finding of check c, nil if it is not about the question that is open.
 func (t *turn) answered(c int) *analysis.Finding {
 	since, open := t.s.open(c)

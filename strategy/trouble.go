@@ -16,14 +16,14 @@ import (
 func (t *turn) judge() bool {
 	failed := -1
 	for c := range t.in.checks {
-		f, ok := t.answer(c)
-		if !ok {
+		f := t.answered(c)
+		if f == nil {
 			continue
 		}
 		check := &t.s.Checks[c]
 		news := f.Verdict != check.Finding.Verdict
 		if news || f.State != check.Finding.State {
-			check.Finding = f
+			check.Finding = *f
 			t.changed = true
 		}
 		if f.Verdict == analysis.Fail && failed < 0 {
@@ -68,7 +68,7 @@ func (t *turn) repair() bool {
 		}
 		target := &t.s.Targets[i]
 		lane := &t.s.Lanes[t.in.targets[i].lane]
-		seen := t.o.Seen[target.Name]
+		seen, _ := t.seen(i)
 		reason := fmt.Sprintf("%s set %v", writerOf(seen), seen.Route)
 		if target.Repaired >= t.in.plan.Repairs && lane.Status != Returning {
 			t.page(t.in.targets[i].lane, fmt.Sprintf("target %q: %s, again after %d repairs", target.Name, reason, target.Repaired), "")
@@ -79,7 +79,7 @@ func (t *turn) repair() bool {
 		}
 		t.s.Seq++
 		target.Repaired++
-		t.putBack(i, lane, seen)
+		t.putBack(i, lane, seen.Route.Arms)
 		t.note(DriftRepaired, t.in.targets[i].lane, target.Name, reason, seen.Writer)
 		return true
 	}
@@ -89,9 +89,9 @@ func (t *turn) repair() bool {
 // putBack asks for target i's route again. One that shows other arms, or none
 // because it has forgotten everything, has nothing of ours in force and says
 // nothing about room for our arms: it is armed anew, and the step begins again.
-func (t *turn) putBack(i int, lane *LaneState, seen traffic.Seen) {
+func (t *turn) putBack(i int, lane *LaneState, shown traffic.Arms) {
 	target := &t.s.Targets[i]
-	if seen.Route.Arms != target.Route.Arms && (lane.Status == Moving || lane.Status == Done) {
+	if shown != target.Route.Arms && (lane.Status == Moving || lane.Status == Done) {
 		t.command(i, traffic.Split{}, t.s.Seq)
 		lane.Status, lane.Stage, lane.Held, lane.Settled = Moving, Arming, 0, time.Time{}
 		return
@@ -102,7 +102,7 @@ func (t *turn) putBack(i int, lane *LaneState, seen traffic.Seen) {
 	}
 }
 
-func writerOf(seen traffic.Seen) string {
+func writerOf(seen *traffic.Seen) string {
 	if seen.Writer == "" {
 		return "somebody else"
 	}

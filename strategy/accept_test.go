@@ -229,7 +229,7 @@ func TestParsePlanSaysWhatItCannotRead(t *testing.T) {
 		`{"back":{"pace":"1"}}`:                 `back.pace: duration "1"`,
 		`{"back":{"pace":1}}`:                   "back.pace: a number does not fit; want a duration in quotes",
 		`{"lanes":[{"steps":[{"Hold":"1m"}]}]}`: "lanes[0].steps[0].Hold: unknown field",
-		`{"lanes":[{"steps":[{"set":[{"split":{"match":[{"path":"/"}]}}]}]}]}`: "lanes[0].steps[0].set[0].split.match[0].path: unknown field; want one of cookie, header, value",
+		`{"lanes":[{"steps":[{"set":[{"split":{"match":[{"path":"/"}]}}]}]}]}`: "lanes[0].steps[0].set[0].split.match[0].path: unknown field; want one of cookie, header, query, value",
 	} {
 		if _, err := strategy.ParsePlan([]byte(text)); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "strategy: plan: ") {
 			t.Errorf("%s: got %v, want %q", text, err, want)

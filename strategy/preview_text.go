@@ -96,8 +96,11 @@ func describeSplit(s traffic.Split) string {
 	parts := []string{s.Candidate.String()}
 	for _, m := range s.Match {
 		text := "header " + m.Header
-		if m.Cookie != "" {
+		switch {
+		case m.Cookie != "":
 			text = "cookie " + m.Cookie
+		case m.Query != "":
+			text = "query " + m.Query
 		}
 		if m.Value != "" {
 			text += "=" + m.Value

@@ -66,7 +66,7 @@ func NewMemory(o Options) *Memory { return &Memory{options: o} }
 // Caps is what Options declared.
 func (m *Memory) Caps() Caps {
 	if m.options.Caps == (Caps{}) {
-		return Caps{Granularity: 1, Mirror: true, Match: true, Sticky: true, Fencing: true, Room: true, Evidence: Effective}
+		return Caps{Granularity: 1, Mirror: true, Match: true, Query: true, Sticky: true, Fencing: true, Room: true, Evidence: Effective}
 	}
 	return m.options.Caps
 }

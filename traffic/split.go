@@ -32,13 +32,24 @@ type Split struct {
 	Sticky Sticky `json:"sticky,omitzero"`
 }
 
-// Match is one rule on a request: the header or the cookie named has this value.
-// Exactly one of Header and Cookie is set. An empty Value matches any value that
-// is present and not empty.
+// Match is one rule on a request: the header, the cookie or the parameter of the
+// query that is named has this value. Exactly one of the three is set. An empty
+// Value matches any value that is present and not empty.
 type Match struct {
 	Header string `json:"header,omitempty"`
 	Cookie string `json:"cookie,omitempty"`
+	Query  string `json:"query,omitempty"`
 	Value  string `json:"value,omitempty"`
+}
+
+// named counts what the rule looks at; one is right.
+func (m Match) named() (n int) {
+	for _, name := range [...]string{m.Header, m.Cookie, m.Query} {
+		if name != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // Sticky keys the choice of a side by a cookie or a header instead of by
@@ -84,8 +95,8 @@ func (s Split) Validate() error {
 		return errors.New("sticky: both a cookie and a header are named; keep one")
 	}
 	for i, m := range s.Match {
-		if (m.Header == "") == (m.Cookie == "") {
-			return fmt.Errorf("match[%d]: name either a header or a cookie", i)
+		if m.named() != 1 {
+			return fmt.Errorf("match[%d]: name either a header, a cookie or a query parameter", i)
 		}
 	}
 	return nil

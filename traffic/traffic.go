@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -118,8 +119,10 @@ type Caps struct {
 	// all or nothing. 0 is not declared, and refused.
 	Granularity Weight `json:"granularity"`
 	// Mirror, Match and Sticky say which parts of a Split can be carried out.
+	// Match is matches on headers and cookies; Query is those on the query.
 	Mirror bool `json:"mirror,omitempty"`
 	Match  bool `json:"match,omitempty"`
+	Query  bool `json:"query,omitempty"`
 	Sticky bool `json:"sticky,omitempty"`
 	// Fencing says that the target itself refuses a stale writer. Without it two
 	// runners can undo each other, so it takes an explicit word to use one.
@@ -154,8 +157,10 @@ func (c Caps) Nearest(s Split) (Split, error) {
 		return unsupported("candidate", "the router declares no granularity")
 	case s.Mirror > 0 && !c.Mirror:
 		return unsupported("mirror", "the router cannot copy requests")
-	case len(s.Match) > 0 && !c.Match:
+	case !c.Match && slices.ContainsFunc(s.Match, func(m Match) bool { return m.Query == "" }):
 		return unsupported("match", "the router cannot match headers or cookies")
+	case !c.Query && slices.ContainsFunc(s.Match, func(m Match) bool { return m.Query != "" }):
+		return unsupported("match", "the router cannot match a parameter of the query")
 	case s.Sticky != (Sticky{}) && !c.Sticky:
 		return unsupported("sticky", "the router cannot keep a client on one side")
 	case s.Candidate > 0 && s.Candidate < Full && 2*c.Granularity > Full:

@@ -22,7 +22,7 @@ func FullState(service string, rev uint64) strategy.State {
 	candidate := strategy.Revision{Version: fmt.Sprintf("v2.%d.0", rev), Digest: "sha256:2", Backend: "green"}
 	route := traffic.Route{Arms: traffic.Arms{Stable: "blue", Candidate: "green"}, Split: fullSplit()}
 	caps := traffic.Caps{
-		Granularity: 1, Mirror: true, Match: true, Sticky: true, Fencing: true, Room: true,
+		Granularity: 1, Mirror: true, Match: true, Query: true, Sticky: true, Fencing: true, Room: true,
 		Evidence: traffic.Effective, Lag: time.Second + 1, Toggle: true, Drops: true,
 	}
 	task := strategy.TaskID{Lane: "eu", Step: 1, Name: "scale"}
@@ -79,7 +79,7 @@ func moment(rev uint64) time.Time {
 func fullSplit() traffic.Split {
 	return traffic.Split{
 		Candidate: 50_001, Mirror: 2,
-		Match:  []traffic.Match{{Header: "x-ring", Value: "internal"}, {Cookie: "preview"}},
+		Match:  []traffic.Match{{Header: "x-ring", Value: "internal"}, {Cookie: "preview"}, {Query: "preview"}},
 		Sticky: traffic.Sticky{Cookie: "side"},
 	}
 }

@@ -60,7 +60,7 @@ type Target struct {
 
 // DefaultCaps are those of a target that a World makes by itself: it can do everything.
 var DefaultCaps = traffic.Caps{
-	Granularity: 1, Mirror: true, Match: true, Sticky: true, Fencing: true, Room: true, Evidence: traffic.Effective,
+	Granularity: 1, Mirror: true, Match: true, Query: true, Sticky: true, Fencing: true, Room: true, Evidence: traffic.Effective,
 }
 
 // NewWorld is a world at midnight, 1 January 2030 UTC, with nothing in it.

@@ -58,6 +58,7 @@ var refuseCases = []testCase{
 				{partial(r.caps), broken{"a weight in between", func(x *traffic.Route) { x.Split.Candidate = traffic.Full / 2 }}},
 				{r.caps.Mirror, broken{"a mirror", func(x *traffic.Route) { x.Split.Mirror = traffic.Full }}},
 				{r.caps.Match, broken{"a match", func(x *traffic.Route) { x.Split.Match = []traffic.Match{{Header: "X-Preview"}} }}},
+				{r.caps.Query, broken{"a match on the query", func(x *traffic.Route) { x.Split.Match = []traffic.Match{{Query: "preview"}} }}},
 				{r.caps.Sticky, broken{"sticky", func(x *traffic.Route) { x.Split.Sticky.Cookie = "side" }}},
 			} {
 				if c.can {

@@ -60,6 +60,7 @@ var (
 	needPartial = need{"weights between nothing and everything (Caps.Granularity)", func(_ Subject, c traffic.Caps) bool { return partial(c) }}
 	needMirror  = need{"Caps.Mirror", func(_ Subject, c traffic.Caps) bool { return c.Mirror }}
 	needMatch   = need{"Caps.Match", func(_ Subject, c traffic.Caps) bool { return c.Match }}
+	needQuery   = need{"Caps.Query", func(_ Subject, c traffic.Caps) bool { return c.Query }}
 	needSticky  = need{"Caps.Sticky", func(_ Subject, c traffic.Caps) bool { return c.Sticky }}
 	needFencing = need{"Caps.Fencing", func(_ Subject, c traffic.Caps) bool { return c.Fencing }}
 	needRoom    = need{"Caps.Room", func(_ Subject, c traffic.Caps) bool { return c.Room }}
@@ -69,7 +70,7 @@ var (
 	needSend    = need{"Subject.Send", func(s Subject, _ traffic.Caps) bool { return s.Send != nil }}
 	needHaste   = need{"a Caps.Lag no longer than Subject.Settle", func(s Subject, c traffic.Caps) bool { return c.Lag <= s.Settle }}
 	needLimits  = need{"anything that Caps rule out", func(_ Subject, c traffic.Caps) bool {
-		return !c.Mirror || !c.Match || !c.Sticky || !partial(c)
+		return !c.Mirror || !c.Match || !c.Query || !c.Sticky || !partial(c)
 	}}
 )
 

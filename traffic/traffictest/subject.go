@@ -38,15 +38,52 @@ type Subject struct {
 	// More find a smaller bias: 2000 tell 25% from 30%, 20,000 from 26.5%.
 	Requests int
 
+	// Connect opens a connection to the data plane that stays open, and tells how
+	// to send requests one after another on that same connection and how to end it.
+	Connect func(ctx context.Context) (*Conn, error)
+
+	// Rest reads the rest of the target's configuration: all that is
+	// not the router's own. It must be the same text, byte for byte, whatever the
+	// router writes.
+	Rest func(ctx context.Context) (string, error)
+
+	// Break makes what the router talks to fail in one way, until mend is called.
+	// A Fault that the subject cannot make is errors.ErrUnsupported.
+	Break func(ctx context.Context, f Fault) (mend func(), err error)
+
 	// Restart ends this instance and begins another over the same durable state,
 	// as after a crash. What it returns takes the subject's place.
 	Restart func(ctx context.Context) (Subject, error)
 }
 
+// Conn is one open connection of a client.
+type Conn struct {
+	// Send sends one request on the connection. It is not called twice at once.
+	Send func(ctx context.Context, r Request) (Answer, error)
+	// Close ends the connection.
+	Close func()
+}
+
+// Fault is a way in which the control plane of a target fails. The data plane
+// goes on with what it has.
+type Fault uint8
+
+const (
+	// Down refuses every connection.
+	Down Fault = iota
+	// Hanging takes every question and answers none.
+	Hanging
+	// Garbage answers what is no answer.
+	Garbage
+	// Deaf carries out what it is asked, and its reply is lost.
+	Deaf
+)
+
 // Request is what a client sends, as far as a route looks at it.
 type Request struct {
 	Header map[string]string
 	Cookie map[string]string
+	Query  map[string]string
 }
 
 // Answer is what a client got.

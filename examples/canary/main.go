@@ -21,7 +21,7 @@ import (
 )
 
 func main() {
-	web := must(proxy.New(map[string]*url.URL{"v1": service("v1"), "v2": service("v2")}, proxy.Options{Default: "v1"}))
+	web := must(proxy.New(map[string][]*url.URL{"v1": {service("v1")}, "v2": {service("v2")}}, proxy.Options{Default: "v1"}))
 	go users(httptest.NewServer(web).URL)
 
 	errorRate := must(analysis.NewThreshold(analysis.ErrorRate(analysis.FromTotals(web)), analysis.AtMost(0.01),

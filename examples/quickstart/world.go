@@ -80,20 +80,20 @@ func (w *world) build(ctx context.Context, dir string, s settings, told strategy
 // startTraffic starts the services and the proxy in front of them, which takes
 // up the route of the file before anybody can ask.
 func (w *world) startTraffic(file string) error {
-	backends := map[string]*url.URL{}
+	arms := map[string][]*url.URL{}
 	for _, version := range []string{first, good, bad} {
 		s, err := startService(version)
 		if err != nil {
 			return err
 		}
 		w.cleanup = append(w.cleanup, s.stop)
-		backends[version] = s.url
+		arms[version] = []*url.URL{s.url}
 		if version == bad {
 			w.bad = s
 		}
 	}
 	var err error
-	if w.proxy, err = proxy.New(backends, proxy.Options{File: file, Default: first}); err != nil {
+	if w.proxy, err = proxy.New(arms, proxy.Options{File: file, Default: first}); err != nil {
 		return err
 	}
 	if w.front, err = listen("127.0.0.1:0", w.proxy); err != nil {

@@ -118,7 +118,7 @@ func plan(s strategy.Strategy) strategy.Plan {
 type life struct {
 	t        *testing.T
 	dir      string
-	backends map[string]*url.URL
+	backends map[string][]*url.URL
 	bad      atomic.Value // the backend that answers errors
 	front    *httptest.Server
 	proxy    atomic.Pointer[proxy.Proxy]
@@ -129,7 +129,7 @@ type life struct {
 
 func newLife(t *testing.T) *life {
 	t.Helper()
-	l := &life{t: t, dir: t.TempDir(), backends: map[string]*url.URL{}}
+	l := &life{t: t, dir: t.TempDir(), backends: map[string][]*url.URL{}}
 	l.bad.Store("")
 	for _, name := range []string{"blue", "green"} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -144,7 +144,7 @@ func newLife(t *testing.T) *life {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.backends[name] = u
+		l.backends[name] = []*url.URL{u}
 	}
 	l.front = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { l.proxy.Load().ServeHTTP(w, r) }))
 	t.Cleanup(l.front.Close)

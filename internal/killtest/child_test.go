@@ -89,14 +89,16 @@ func serve(ctx context.Context, began time.Time, o order) error {
 	if err != nil {
 		return err
 	}
-	backends := map[string]*url.URL{}
+	backends := map[string][]*url.URL{}
 	for n := range o.Run + runsALife {
 		if n > 0 && n+runsBack < o.Run {
 			continue
 		}
-		if backends[version(n)], err = url.Parse(o.Backends[n%2]); err != nil {
+		u, err := url.Parse(o.Backends[n%2])
+		if err != nil {
 			return err
 		}
+		backends[version(n)] = []*url.URL{u}
 	}
 	edge, err := proxy.New(backends, proxy.Options{File: filepath.Join(o.Dir, "route.json"), Default: version(0)})
 	if err != nil {

@@ -76,7 +76,7 @@ func routers(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := proxy.New(map[string]*url.URL{"a": backend, "b": backend}, proxy.Options{})
+	p, err := proxy.New(map[string][]*url.URL{"a": {backend}, "b": {backend}}, proxy.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ import (
 func compiled(tb testing.TB, s traffic.Split) (*plan, *http.Request) {
 	tb.Helper()
 	u := &url.URL{Scheme: "http", Host: "127.0.0.1:1"}
-	p, err := New(map[string]*url.URL{"v1": u, "v2": u}, Options{})
+	p, err := New(map[string][]*url.URL{"v1": {u}, "v2": {u}}, Options{})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func BenchmarkHandler(b *testing.B) {
 		}, nil
 	})
 	u := &url.URL{Scheme: "http", Host: "127.0.0.1:1"}
-	p, err := New(map[string]*url.URL{"v1": u, "v2": u}, Options{Transport: answer})
+	p, err := New(map[string][]*url.URL{"v1": {u}, "v2": {u}}, Options{Transport: answer})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -42,12 +42,12 @@ func parse(t *testing.T, s string) *url.URL {
 }
 
 // pair is two backends called as the suite calls them.
-func pair(t *testing.T) map[string]*url.URL {
+func pair(t *testing.T) map[string][]*url.URL {
 	t.Helper()
-	return map[string]*url.URL{"stable": backend(t, "stable"), "candidate": backend(t, "candidate")}
+	return map[string][]*url.URL{"stable": {backend(t, "stable")}, "candidate": {backend(t, "candidate")}}
 }
 
-func newProxy(t *testing.T, backends map[string]*url.URL, o proxy.Options) *proxy.Proxy {
+func newProxy(t *testing.T, backends map[string][]*url.URL, o proxy.Options) *proxy.Proxy {
 	t.Helper()
 	p, err := proxy.New(backends, o)
 	if err != nil {
@@ -119,7 +119,7 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-func subject(t *testing.T, backends map[string]*url.URL, o proxy.Options, reach func(*proxy.Proxy) (*http.Client, string)) traffictest.Subject {
+func subject(t *testing.T, backends map[string][]*url.URL, o proxy.Options, reach func(*proxy.Proxy) (*http.Client, string)) traffictest.Subject {
 	t.Helper()
 	var again func(context.Context) (traffictest.Subject, error)
 	again = func(context.Context) (traffictest.Subject, error) {

@@ -5,7 +5,7 @@
 // carries the requests itself, as an [net/http.Handler] in front of two backends
 // or, without a hop, as the [net/http.RoundTripper] of a client.
 //
-//	p, err := proxy.New(map[string]*url.URL{"v1": v1, "v2": v2}, proxy.Options{File: "route.json", Default: "v1"})
+//	p, err := proxy.New(map[string][]*url.URL{"v1": {v1}, "v2": {v2}}, proxy.Options{File: "route.json", Default: "v1"})
 //	...
 //	http.ListenAndServe(":8080", p)
 //

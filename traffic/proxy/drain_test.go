@@ -20,7 +20,7 @@ import (
 func TestARequestThatPickedFromTheOldRoutePicksAgain(t *testing.T) {
 	t.Parallel()
 	old, r := compiled(t, traffic.Split{})
-	p := old.stable.handler.Transport.(*counting).p //nolint:errcheck // newArm has put it there
+	p := old.stable.handler.Transport.(*sender).p //nolint:errcheck // newArm has put it there
 	if a, _, ok := p.beginOn(old, r); !ok || a != old.stable {
 		t.Fatal("a request did not begin on the route in force")
 	}
@@ -38,7 +38,7 @@ func TestARequestThatPickedFromTheOldRoutePicksAgain(t *testing.T) {
 func TestApplyWaitsForItsTurnNoLongerThanItsContext(t *testing.T) {
 	t.Parallel()
 	old, _ := compiled(t, traffic.Split{})
-	p := old.stable.handler.Transport.(*counting).p //nolint:errcheck // newArm has put it there
+	p := old.stable.handler.Transport.(*sender).p //nolint:errcheck // newArm has put it there
 	next := old.Route
 	next.Split.Candidate = traffic.Full
 	ctx, cancel := context.WithCancel(t.Context())
@@ -64,7 +64,7 @@ func TestApplyWaitsForItsTurnNoLongerThanItsContext(t *testing.T) {
 func TestWhatIsDrainedIsNotBegunAnew(t *testing.T) {
 	t.Parallel()
 	u := &url.URL{Scheme: "http", Host: "127.0.0.1:1"}
-	p, err := New(map[string]*url.URL{"v1": u, "v2": u}, Options{})
+	p, err := New(map[string][]*url.URL{"v1": {u}, "v2": {u}}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

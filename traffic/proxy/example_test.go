@@ -17,15 +17,16 @@ import (
 
 func Example() {
 	// Two versions of a service.
-	backends := map[string]*url.URL{}
+	arms := map[string][]*url.URL{}
 	says := func(name string) *httptest.Server {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name) }))
-		backends[name], _ = url.Parse(s.URL)
+		u, _ := url.Parse(s.URL)
+		arms[name] = []*url.URL{u}
 		return s
 	}
 	defer says("v1").Close()
 	defer says("v2").Close()
-	p, err := proxy.New(backends, proxy.Options{Default: "v1"})
+	p, err := proxy.New(arms, proxy.Options{Default: "v1"})
 	if err != nil {
 		fmt.Println(err)
 		return

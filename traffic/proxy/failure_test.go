@@ -48,7 +48,7 @@ func totals(t *testing.T, p *proxy.Proxy, requests, failures, canceled uint64) {
 
 func TestABackendThatIsGoneIsABadGateway(t *testing.T) {
 	t.Parallel()
-	p := newProxy(t, map[string]*url.URL{"stable": nobody(t)}, proxy.Options{})
+	p := newProxy(t, map[string][]*url.URL{"stable": {nobody(t)}}, proxy.Options{})
 	status, body, _ := get(t, client(t), front(t, p))
 	if status != http.StatusBadGateway || !strings.HasPrefix(body, "bad gateway: ") {
 		t.Errorf("%d %q, want a 502 that says so", status, body)
@@ -61,7 +61,7 @@ func TestABackendThatIsSlowIsAGatewayTimeout(t *testing.T) {
 	stop := make(chan struct{})
 	slow := serve(t, func(http.ResponseWriter, *http.Request) { <-stop })
 	defer close(stop)
-	p := newProxy(t, map[string]*url.URL{"stable": slow}, proxy.Options{Timeout: 20 * time.Millisecond})
+	p := newProxy(t, map[string][]*url.URL{"stable": {slow}}, proxy.Options{Timeout: 20 * time.Millisecond})
 	status, body, _ := get(t, client(t), front(t, p))
 	if status != http.StatusGatewayTimeout || !strings.HasPrefix(body, "gateway timeout: ") {
 		t.Errorf("%d %q, want a 504 that says so", status, body)
@@ -74,7 +74,7 @@ func TestADeadlineThatPassesIsTheArmsError(t *testing.T) {
 	stop := make(chan struct{})
 	slow := serve(t, func(http.ResponseWriter, *http.Request) { <-stop })
 	defer close(stop)
-	p := newProxy(t, map[string]*url.URL{"stable": slow}, proxy.Options{})
+	p := newProxy(t, map[string][]*url.URL{"stable": {slow}}, proxy.Options{})
 	c := &http.Client{Transport: p.RoundTripper(), Timeout: 20 * time.Millisecond}
 	if res, err := c.Get("http://service.example"); err == nil {
 		res.Body.Close()
@@ -88,7 +88,7 @@ func TestAClientThatGivesUpIsNoErrorOfTheArm(t *testing.T) {
 	arrived, stop := make(chan struct{}, 1), make(chan struct{})
 	slow := serve(t, func(http.ResponseWriter, *http.Request) { arrived <- struct{}{}; <-stop })
 	defer close(stop)
-	p := newProxy(t, map[string]*url.URL{"stable": slow}, proxy.Options{})
+	p := newProxy(t, map[string][]*url.URL{"stable": {slow}}, proxy.Options{})
 	for i, c := range []*http.Client{client(t), {Transport: p.RoundTripper()}} {
 		ctx, cancel := context.WithCancel(t.Context())
 		to := "http://service.example"
@@ -114,10 +114,10 @@ func TestAClientThatGivesUpIsNoErrorOfTheArm(t *testing.T) {
 func TestAClientThatBreaksOffItsUploadIsNoErrorOfTheArm(t *testing.T) {
 	t.Parallel()
 	reading := make(chan struct{}, 1)
-	p := newProxy(t, map[string]*url.URL{"stable": serve(t, func(_ http.ResponseWriter, r *http.Request) {
+	p := newProxy(t, map[string][]*url.URL{"stable": {serve(t, func(_ http.ResponseWriter, r *http.Request) {
 		reading <- struct{}{}
 		_, _ = io.Copy(io.Discard, r.Body)
-	})}, proxy.Options{})
+	})}}, proxy.Options{})
 	to := parse(t, front(t, p))
 	conn, err := net.Dial("tcp", to.Host)
 	if err != nil {
@@ -151,7 +151,7 @@ func TestAnArmThatBreaksOffInTheMiddleIsAnError(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	})
-	p := newProxy(t, map[string]*url.URL{"stable": half}, proxy.Options{})
+	p := newProxy(t, map[string][]*url.URL{"stable": {half}}, proxy.Options{})
 	for i, c := range []*http.Client{client(t), {Transport: p.RoundTripper()}} {
 		to := "http://service.example"
 		if i == 0 {
@@ -203,7 +203,7 @@ func TestWhatIsNotIdempotentIsNeverSentTwice(t *testing.T) {
 			}()
 		}
 	}()
-	p := newProxy(t, map[string]*url.URL{"stable": parse(t, "http://"+l.Addr().String())}, proxy.Options{})
+	p := newProxy(t, map[string][]*url.URL{"stable": {parse(t, "http://"+l.Addr().String())}}, proxy.Options{})
 	c, to := client(t), front(t, p)
 	get(t, c, to) // opens the connection that the POST will find
 	res, err := c.Post(to, "text/plain", strings.NewReader("charge the card"))

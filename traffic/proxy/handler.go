@@ -69,8 +69,8 @@ func newArm(p *Proxy, name string) *arm {
 	a := &arm{name: name}
 	a.counters.begin()
 	a.handler = &httputil.ReverseProxy{
-		Rewrite:        func(pr *httputil.ProxyRequest) { p.rewrite(a, pr) },
-		Transport:      &counting{p, a},
+		Rewrite:        p.rewrite,
+		Transport:      &sender{p, a},
 		ModifyResponse: giveCookie,
 		ErrorHandler:   func(w http.ResponseWriter, r *http.Request, err error) { p.fail(a, w, r, err) },
 		ErrorLog:       slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
@@ -79,11 +79,11 @@ func newArm(p *Proxy, name string) *arm {
 	return a
 }
 
-// rewrite addresses the request to the arm and leaves the rest as it came.
-func (p *Proxy) rewrite(a *arm, pr *httputil.ProxyRequest) {
+// rewrite leaves nearly everything as it came; the address is added when a
+// backend has been chosen.
+func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	// The query is the backend's to read, however odd it looks.
 	pr.Out.URL.RawQuery = pr.In.URL.RawQuery
-	pr.SetURL(a.target.Load())
 	pr.Out.Host = pr.In.Host
 	if p.options.TrustForwarded {
 		if prior := pr.In.Header["X-Forwarded-For"]; prior != nil {

@@ -19,7 +19,7 @@ import (
 
 func one(t *testing.T, h http.HandlerFunc, o proxy.Options) *proxy.Proxy {
 	t.Helper()
-	return newProxy(t, map[string]*url.URL{"stable": serve(t, h)}, o)
+	return newProxy(t, map[string][]*url.URL{"stable": {serve(t, h)}}, o)
 }
 
 func TestRequestsArriveAsTheyWereSent(t *testing.T) {

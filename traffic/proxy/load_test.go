@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,7 +25,7 @@ func counted(t *testing.T, o proxy.Options) (*proxy.Proxy, map[string]*atomic.Ui
 	seen := map[string]*atomic.Uint64{"stable": {}, "candidate": {}}
 	backends := pair(t)
 	for name, n := range seen {
-		backends[name] = serve(t, func(w http.ResponseWriter, r *http.Request) {
+		backends[name] = []*url.URL{serve(t, func(w http.ResponseWriter, r *http.Request) {
 			n.Add(1)
 			body, err := io.ReadAll(r.Body)
 			if err != nil {
@@ -34,7 +35,7 @@ func counted(t *testing.T, o proxy.Options) (*proxy.Proxy, map[string]*atomic.Ui
 				w.WriteHeader(http.StatusInternalServerError)
 			}
 			fmt.Fprintf(w, "%s got %s", name, body)
-		})
+		})}
 	}
 	return newProxy(t, backends, o), seen
 }

@@ -9,6 +9,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -36,7 +37,7 @@ type accepted struct {
 }
 
 // rule is a Match with its header in canonical form.
-type rule struct{ header, cookie, value string }
+type rule struct{ header, cookie, query, value string }
 
 // compile checks the whole route and readies it for picking.
 func (p *Proxy) compile(a accepted) (*plan, error) {
@@ -69,7 +70,7 @@ func (p *Proxy) compile(a accepted) (*plan, error) {
 		if err := named(m.Header + m.Cookie); err != nil {
 			return nil, fmt.Errorf("match[%d]: %w", i, err)
 		}
-		next.rules = append(next.rules, rule{http.CanonicalHeaderKey(m.Header), m.Cookie, m.Value})
+		next.rules = append(next.rules, rule{http.CanonicalHeaderKey(m.Header), m.Cookie, m.Query, m.Value})
 	}
 	return next, nil
 }
@@ -123,10 +124,12 @@ func (p *plan) pick(r *http.Request) (a *arm, give string) {
 }
 
 func (m *rule) matches(r *http.Request) bool {
-	if m.cookie == "" {
-		if m.header == "Host" {
-			return m.is(r.Host)
-		}
+	switch {
+	case m.query != "":
+		return m.matchesQuery(r.URL.RawQuery)
+	case m.header == "Host":
+		return m.is(r.Host)
+	case m.header != "":
 		return slices.ContainsFunc(r.Header[m.header], m.is)
 	}
 	for _, line := range r.Header["Cookie"] {
@@ -135,6 +138,27 @@ func (m *rule) matches(r *http.Request) bool {
 			if value, line = cutCookie(line, m.cookie); m.is(value) {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// matchesQuery reads the query as [url.ParseQuery] does, and allocates only where
+// something is escaped.
+func (m *rule) matchesQuery(query string) bool {
+	for query != "" {
+		var part string
+		part, query, _ = strings.Cut(query, "&")
+		name, value, _ := strings.Cut(part, "=")
+		if strings.Contains(part, ";") {
+			continue
+		}
+		name, err := url.QueryUnescape(name)
+		if err != nil || name != m.query {
+			continue
+		}
+		if value, err = url.QueryUnescape(value); err == nil && m.is(value) {
+			return true
 		}
 	}
 	return false

@@ -24,8 +24,8 @@ type Options struct {
 	// to one process at a time. "" keeps nothing.
 	File string
 
-	// Default names the backend that answers as long as no route was ever
-	// applied. "" is the only backend if there is but one; with more, requests
+	// Default names the arm that answers as long as no route was ever
+	// applied. "" is the only arm if there is but one; with more, requests
 	// get 503 until then.
 	Default string
 
@@ -39,9 +39,9 @@ type Options struct {
 	// environment, five seconds to connect.
 	Transport http.RoundTripper
 
-	// Health is a path such as "/healthz" that Observe asks each arm for; 2xx
-	// and 3xx within a second are room for everything, anything else is none. ""
-	// only connects.
+	// Health is a path such as "/healthz" that Observe asks each backend for; 2xx
+	// and 3xx within a second are well, anything else is not. "" only connects.
+	// An arm has room for as much as the part of its backends that are well.
 	Health string
 
 	// Room tells what each arm could carry, instead of that check. Its error
@@ -80,11 +80,11 @@ var (
 	_ http.Handler   = (*Proxy)(nil)
 )
 
-// New makes a proxy between backends, by name, and restores the route of
-// Options.File before it returns, so that a server that starts to listen
+// New makes a proxy between arms, each a name and its backends, and restores the
+// route of Options.File before it returns, so that a server that starts to listen
 // afterwards never sends a request another way. A file that cannot be read, or
-// that names a backend which is not there, is an error.
-func New(backends map[string]*url.URL, o Options) (*Proxy, error) {
+// that names an arm which is not there, is an error.
+func New(arms map[string][]*url.URL, o Options) (*Proxy, error) {
 	p := &Proxy{options: o, log: o.Logger, transport: o.Transport, turn: make(chan struct{}, 1)}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
@@ -92,11 +92,10 @@ func New(backends map[string]*url.URL, o Options) (*Proxy, error) {
 	if p.transport == nil {
 		p.transport = newTransport(o.Timeout)
 	}
-	arms := map[string]*arm{}
-	p.arms.Store(&arms)
+	p.arms.Store(&map[string]*arm{})
 	p.plan.Store(&plan{})
-	for _, name := range slices.Sorted(maps.Keys(backends)) {
-		if err := p.SetBackend(name, backends[name]); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(arms)) {
+		if err := p.SetArm(name, arms[name]...); err != nil {
 			return nil, err
 		}
 	}
@@ -115,7 +114,7 @@ func New(backends map[string]*url.URL, o Options) (*Proxy, error) {
 	}
 	next, err := p.compile(*was)
 	if err != nil {
-		return nil, fmt.Errorf("proxy: the route of %s cannot be restored: %w; give New every backend that the route names", o.File, err)
+		return nil, fmt.Errorf("proxy: the route of %s cannot be restored: %w; give New every arm that the route names", o.File, err)
 	}
 	p.plan.Store(next)
 	return p, nil
@@ -125,7 +124,7 @@ func New(backends map[string]*url.URL, o Options) (*Proxy, error) {
 // fencing, room, and proof by being the data plane itself. It does not mirror.
 func (p *Proxy) Caps() traffic.Caps { return caps }
 
-var caps = traffic.Caps{Granularity: 1, Match: true, Sticky: true, Fencing: true, Room: true, Evidence: traffic.Effective}
+var caps = traffic.Caps{Granularity: 1, Match: true, Query: true, Sticky: true, Fencing: true, Room: true, Evidence: traffic.Effective}
 
 // Apply implements [traffic.Router]. It returns after the route was written to
 // Options.File and came into force; a request that begins later follows it. An

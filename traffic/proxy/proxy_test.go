@@ -21,17 +21,17 @@ func TestWhatNewCannotUseIsNamed(t *testing.T) {
 	t.Parallel()
 	v1 := &url.URL{Scheme: "http", Host: "127.0.0.1:1"}
 	for name, tt := range map[string]struct {
-		backends map[string]*url.URL
+		backends map[string][]*url.URL
 		options  proxy.Options
 		says     string
 	}{
-		"no name":             {map[string]*url.URL{"": v1}, proxy.Options{}, "give it a name"},
-		"no URL":              {map[string]*url.URL{"v1": nil}, proxy.Options{}, `"v1": give it a URL`},
-		"no scheme":           {map[string]*url.URL{"v1": {Host: "localhost:80"}}, proxy.Options{}, "want http or https"},
-		"another scheme":      {map[string]*url.URL{"v1": {Scheme: "ftp", Host: "a"}}, proxy.Options{}, "want http or https"},
-		"no host":             {map[string]*url.URL{"v1": {Scheme: "http", Path: "/a"}}, proxy.Options{}, "names no host"},
-		"an unknown default":  {map[string]*url.URL{"v1": v1, "v2": v1}, proxy.Options{Default: "v3"}, `no backend "v3": known are v1, v2`},
-		"a default of none":   {nil, proxy.Options{Default: "v3"}, `no backend "v3": there are none`},
+		"no name":             {map[string][]*url.URL{"": {v1}}, proxy.Options{}, "give it a name"},
+		"no URL":              {map[string][]*url.URL{"v1": {nil}}, proxy.Options{}, `arm "v1": backend 0: give it a URL`},
+		"no scheme":           {map[string][]*url.URL{"v1": {{Host: "localhost:80"}}}, proxy.Options{}, "want http or https"},
+		"another scheme":      {map[string][]*url.URL{"v1": {{Scheme: "ftp", Host: "a"}}}, proxy.Options{}, "want http or https"},
+		"no host":             {map[string][]*url.URL{"v1": {{Scheme: "http", Path: "/a"}}}, proxy.Options{}, "names no host"},
+		"an unknown default":  {map[string][]*url.URL{"v1": {v1}, "v2": {v1}}, proxy.Options{Default: "v3"}, `no arm "v3": known are v1, v2`},
+		"a default of none":   {nil, proxy.Options{Default: "v3"}, `no arm "v3": there are none`},
 		"a folder not there":  {nil, proxy.Options{File: "testdata/missing/route.json"}, "its folder must exist"},
 		"a file that is none": {nil, proxy.Options{File: "."}, "Options.File"},
 	} {
@@ -48,8 +48,8 @@ func TestWhatApplyCannotCarryOutIsNamed(t *testing.T) {
 		edit func(*traffic.Route)
 		says string
 	}{
-		"unknown stable":    {func(r *traffic.Route) { r.Arms.Stable = "v0" }, `arms.stable: no backend "v0": known are candidate, stable`},
-		"unknown candidate": {func(r *traffic.Route) { r.Arms.Candidate = "v9" }, `arms.candidate: no backend "v9"`},
+		"unknown stable":    {func(r *traffic.Route) { r.Arms.Stable = "v0" }, `arms.stable: no arm "v0": known are candidate, stable`},
+		"unknown candidate": {func(r *traffic.Route) { r.Arms.Candidate = "v9" }, `arms.candidate: no arm "v9"`},
 		"a mirror":          {func(r *traffic.Route) { r.Split.Mirror = 1 }, "mirror: "},
 		"a cookie's name":   {func(r *traffic.Route) { r.Split.Sticky.Cookie = "my side" }, "sticky: "},
 		"a header's name":   {func(r *traffic.Route) { r.Split.Sticky.Header = "X:User" }, "sticky: "},
@@ -77,11 +77,11 @@ func TestBeforeAnyRouteTheDefaultServes(t *testing.T) {
 		}
 		return w.Body.String()
 	}
-	p := newProxy(t, map[string]*url.URL{"v1": v1}, proxy.Options{})
+	p := newProxy(t, map[string][]*url.URL{"v1": {v1}}, proxy.Options{})
 	if got := serves(p); got != "v1" {
 		t.Errorf("with one backend: %s, want it", got)
 	}
-	if err := p.SetBackend("v2", v2); err != nil {
+	if err := p.SetArm("v2", v2); err != nil {
 		t.Fatal(err)
 	}
 	if got := serves(p); got != "Service Unavailable" {
@@ -90,7 +90,7 @@ func TestBeforeAnyRouteTheDefaultServes(t *testing.T) {
 	if _, err := p.RoundTripper().RoundTrip(httptest.NewRequest(http.MethodGet, "http://x/", strings.NewReader("body"))); !errors.Is(err, proxy.ErrNoRoute) { //nolint:bodyclose // there is none
 		t.Errorf("the round tripper: %v, want %v", err, proxy.ErrNoRoute)
 	}
-	if got := serves(newProxy(t, map[string]*url.URL{"v1": v1, "v2": v2}, proxy.Options{Default: "v2"})); got != "v2" {
+	if got := serves(newProxy(t, map[string][]*url.URL{"v1": {v1}, "v2": {v2}}, proxy.Options{Default: "v2"})); got != "v2" {
 		t.Errorf("with a default: %s, want v2", got)
 	}
 }
@@ -100,28 +100,28 @@ func TestBackendsChangeWhileTheProxyRuns(t *testing.T) {
 	p := newProxy(t, pair(t), proxy.Options{})
 	apply(t, p, 1, split(traffic.Full))
 	c, to := client(t), front(t, p)
-	if err := p.SetBackend("candidate", backend(t, "the next version")); err != nil {
+	if err := p.SetArm("candidate", backend(t, "the next version")); err != nil {
 		t.Fatal(err)
 	}
 	if _, got, _ := get(t, c, to); got != "the next version" {
 		t.Errorf("answered by %q after the address had changed", got)
 	}
-	if err := p.SetBackend("third", backend(t, "third")); err != nil {
+	if err := p.SetArm("third", backend(t, "third")); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Join(p.Arms(), " "); got != "candidate stable third" {
 		t.Errorf("arms are %q", got)
 	}
-	if err := p.RemoveBackend("stable"); err == nil {
+	if err := p.RemoveArm("stable"); err == nil {
 		t.Error("an arm of the route in force was removed")
 	}
-	if err := p.RemoveBackend("fourth"); err == nil {
+	if err := p.RemoveArm("fourth"); err == nil {
 		t.Error("an unknown arm was removed")
 	}
 	next := split(traffic.Full)
 	next.Arms = traffic.Arms{Stable: "candidate", Candidate: "third"}
 	apply(t, p, 2, next)
-	if err := p.RemoveBackend("stable"); err != nil {
+	if err := p.RemoveArm("stable"); err != nil {
 		t.Error(err)
 	}
 	if _, got, _ := get(t, c, to); got != "third" {
@@ -154,7 +154,7 @@ func TestRoomIsWhetherABackendIsThere(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newProxy(t, map[string]*url.URL{"stable": backend(t, "stable"), "candidate": tt.candidate}, tt.options)
+			p := newProxy(t, map[string][]*url.URL{"stable": {backend(t, "stable")}, "candidate": {tt.candidate}}, tt.options)
 			apply(t, p, 1, split(0))
 			seen, err := p.Observe(t.Context())
 			if err != nil || seen.Room != tt.want {
@@ -173,7 +173,7 @@ func TestDrainedWaitsForTheLastRequest(t *testing.T) {
 	t.Parallel()
 	arrived, finish := make(chan struct{}), make(chan struct{})
 	backends := pair(t)
-	backends["stable"] = serve(t, func(http.ResponseWriter, *http.Request) { arrived <- struct{}{}; <-finish })
+	backends["stable"] = []*url.URL{serve(t, func(http.ResponseWriter, *http.Request) { arrived <- struct{}{}; <-finish })}
 	p := newProxy(t, backends, proxy.Options{})
 	apply(t, p, 1, split(0))
 	c, to := client(t), front(t, p)

@@ -67,7 +67,7 @@ func TestARouteToABackendThatIsNotThereIsNotRestored(t *testing.T) {
 	_, _, o, _ := saved(t)
 	backends := pair(t)
 	delete(backends, "candidate")
-	if _, err := proxy.New(backends, o); err == nil || !strings.Contains(err.Error(), `no backend "candidate": known are stable; give New every backend`) {
+	if _, err := proxy.New(backends, o); err == nil || !strings.Contains(err.Error(), `no arm "candidate": known are stable; give New every arm`) {
 		t.Errorf("%v, want an error that names the backend", err)
 	}
 }

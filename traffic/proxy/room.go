@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rheostat-go/rheostat/traffic"
@@ -43,33 +44,46 @@ func (p *Proxy) room(ctx context.Context, now *plan) traffic.Room {
 	return room
 }
 
-// check is Full if the arm answers, and nothing otherwise.
+// check is the part of the arm's backends that answer.
 func (p *Proxy) check(ctx context.Context, a *arm) traffic.Weight {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	target := a.target.Load()
+	pool := *a.pool.Load()
+	var well atomic.Int64
+	var wg sync.WaitGroup
+	for _, b := range pool {
+		wg.Go(func() {
+			if p.answers(ctx, b) {
+				well.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	return traffic.Weight(well.Load() * int64(traffic.Full) / int64(len(pool))) //nolint:gosec // at most Full
+}
+
+// answers reports whether the backend shows that it is there.
+func (p *Proxy) answers(ctx context.Context, b *backend) bool {
 	if p.options.Health == "" {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address(target))
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address(b.url))
 		if err != nil {
-			return 0
+			return false
 		}
 		_ = conn.Close() // it has served its purpose
-		return traffic.Full
+		return true
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.JoinPath(p.options.Health).String(), http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url.JoinPath(p.options.Health).String(), http.NoBody)
 	if err != nil {
-		return 0
+		return false
 	}
 	res, err := p.transport.RoundTrip(req)
 	if err != nil {
-		return 0
+		return false
 	}
 	defer func() { _ = res.Body.Close() }()
 	// A short body is read to the end, so that the connection can be used again.
-	if _, err := io.Copy(io.Discard, io.LimitReader(res.Body, bufferSize)); err != nil || res.StatusCode >= http.StatusBadRequest {
-		return 0
-	}
-	return traffic.Full
+	_, err = io.Copy(io.Discard, io.LimitReader(res.Body, bufferSize))
+	return err == nil && res.StatusCode < http.StatusBadRequest
 }
 
 // address is the URL's host with its port.

@@ -6,11 +6,10 @@ package proxy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httputil"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -69,11 +68,8 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		out.Host = req.URL.Host
 	}
 	secure := req.URL.Scheme == "https"
-	host := out.Host
-	(&httputil.ProxyRequest{In: req, Out: out}).SetURL(a.target.Load())
-	out.Host = host
 	out.Body = watchUpload(req.Body)
-	res, err := (&counting{t.p, a}).RoundTrip(out)
+	res, err := (&sender{t.p, a}).RoundTrip(out)
 	if err != nil {
 		a.inFlight.done()
 		return nil, err
@@ -82,48 +78,7 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	if give != "" {
 		res.Header.Add("Set-Cookie", t.p.setCookie(now.cookie, give, secure))
 	}
-	body := &held{ReadCloser: res.Body, arm: a}
-	if w, ok := res.Body.(io.Writer); ok {
-		res.Body = struct { // an upgraded connection is written to, too
-			*held
-			io.Writer
-		}{body, w}
-	} else {
-		res.Body = body
-	}
-	return res, nil
-}
-
-// counting carries requests to one arm and counts how they fare.
-type counting struct {
-	p   *Proxy
-	arm *arm
-}
-
-// RoundTrip counts what the arm answered: how long until its header was there,
-// and whether it was an error. A request that its client gave up counts as
-// neither, for it says nothing about the arm.
-func (c *counting) RoundTrip(req *http.Request) (*http.Response, error) {
-	begun := time.Now()
-	res, err := c.p.transport.RoundTrip(req)
-	took := time.Since(begun)
-	if err != nil {
-		switch upload, ok := req.Body.(*upload); {
-		case clientLeft(req.Context()):
-			c.arm.counters.canceled.Add(1)
-		case ok && upload.failed.Load():
-			c.arm.counters.canceled.Add(1)
-			err = fmt.Errorf("%w: %w", errUpload, err)
-		default:
-			c.arm.counters.record(took, true)
-		}
-		return nil, err
-	}
-	failed := res.StatusCode >= http.StatusInternalServerError
-	c.arm.counters.record(took, failed)
-	if !failed && res.StatusCode != http.StatusSwitchingProtocols && res.Body != http.NoBody {
-		res.Body = &download{ReadCloser: res.Body, ctx: req.Context(), arm: c.arm}
-	}
+	res.Body = whenOver(res.Body, a.inFlight.done)
 	return res, nil
 }
 
@@ -180,11 +135,22 @@ func (d *download) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// held keeps a request under way until its answer was read or closed.
+// whenOver calls done once, when body was read to its end or closed.
+func whenOver(body io.ReadCloser, done func()) io.ReadCloser {
+	h := &held{ReadCloser: body, done: sync.OnceFunc(done)}
+	if w, ok := body.(io.Writer); ok {
+		return struct { // an upgraded connection is written to, too
+			*held
+			io.Writer
+		}{h, w}
+	}
+	return h
+}
+
+// held is a body that tells when it is over.
 type held struct {
 	io.ReadCloser
-	arm  *arm
-	over atomic.Bool
+	done func()
 }
 
 func (h *held) Read(b []byte) (int, error) {
@@ -198,10 +164,4 @@ func (h *held) Read(b []byte) (int, error) {
 func (h *held) Close() error {
 	defer h.done()
 	return h.ReadCloser.Close()
-}
-
-func (h *held) done() {
-	if h.over.CompareAndSwap(false, true) {
-		h.arm.inFlight.done()
-	}
 }

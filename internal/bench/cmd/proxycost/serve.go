@@ -102,7 +102,7 @@ func handler(role, backend string) (http.Handler, error) {
 
 // split is the product: both arms are the same backend, so that all carry the same.
 func split(u *url.URL, s traffic.Split) (http.Handler, error) {
-	p, err := proxy.New(map[string]*url.URL{"v1": u, "v2": u}, proxy.Options{})
+	p, err := proxy.New(map[string][]*url.URL{"v1": {u}, "v2": {u}}, proxy.Options{})
 	if err != nil {
 		return nil, err
 	}

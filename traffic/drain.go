@@ -49,8 +49,12 @@ func Drain(ctx context.Context, r Router, arm string, o DrainOptions) (Drained, 
 	d := drain{router: r, arm: arm, options: o, caps: r.Caps()}
 	d.meter, _ = r.(Meter)
 	begun := time.Now()
-	for {
+	for last := "it was not looked at"; ; {
 		why, err := d.look(ctx)
+		if ctx.Err() != nil {
+			why = last // what was seen before says more
+		}
+		last = why
 		done := Drained{Counted: d.meter != nil, Waited: time.Since(begun)}
 		switch {
 		case err != nil:

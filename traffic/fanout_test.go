@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -89,19 +90,32 @@ func TestAFanoutIsWhereItsLastMemberIs(t *testing.T) {
 // failing is a member that cannot be reached.
 type failing struct {
 	*traffic.Memory
+	mu  sync.Mutex
 	err error
 }
 
+func (f *failing) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
+func (f *failing) failure() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
 func (f *failing) Apply(ctx context.Context, fence uint64, r traffic.Route) error {
-	if f.err != nil {
-		return f.err
+	if err := f.failure(); err != nil {
+		return err
 	}
 	return f.Memory.Apply(ctx, fence, r)
 }
 
 func (f *failing) Observe(ctx context.Context) (traffic.Seen, error) {
-	if f.err != nil {
-		return traffic.Seen{}, f.err
+	if err := f.failure(); err != nil {
+		return traffic.Seen{}, err
 	}
 	return f.Memory.Observe(ctx)
 }
@@ -117,7 +131,7 @@ func TestAMemberThatIsDownKeepsNoOtherFromGoingHome(t *testing.T) {
 	if err := f.Apply(t.Context(), 1, at(traffic.Full)); err != nil {
 		t.Fatal(err)
 	}
-	eu.err = down
+	eu.fail(down)
 	if err := f.Apply(t.Context(), 2, at(0)); !errors.Is(err, down) || !strings.HasPrefix(err.Error(), "eu: ") {
 		t.Errorf("%v, want one that names eu", err)
 	}
@@ -127,12 +141,12 @@ func TestAMemberThatIsDownKeepsNoOtherFromGoingHome(t *testing.T) {
 	if _, err := f.Observe(t.Context()); !errors.Is(err, down) {
 		t.Errorf("observed: %v, want not known", err)
 	}
-	eu.err = nil
+	eu.fail(nil)
 	if seen := observe(t, f); !seen.Route.Equal(at(traffic.Full)) {
 		t.Errorf("observed %v, want what eu still has", seen.Route)
 	}
 	// Whoever was overtaken stops at once, and turns nothing after that.
-	eu.err = traffic.ErrFenced
+	eu.fail(traffic.ErrFenced)
 	if err := f.Apply(t.Context(), 3, at(50_000)); !errors.Is(err, traffic.ErrFenced) {
 		t.Errorf("%v, want %v", err, traffic.ErrFenced)
 	}

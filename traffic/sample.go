@@ -96,9 +96,8 @@ func (s *sample) needed() uint64 {
 	case s.want == 1:
 		return uint64(math.Ceil(math.Log(risk) / math.Log(s.low)))
 	}
-	// The deviation for a risk of 1e-3 and less, a little more than enough, and
-	// one more for the scatter of the sample itself.
-	z := math.Sqrt(-2*math.Log(risk)) + 1
+	// One deviation more than the risk asks for, for the sample scatters, too.
+	z := math.Sqrt2*math.Erfinv(1-2*risk) + 1
 	width := s.high - s.want
 	if below := s.want - s.low; below < width && below > 0 {
 		width = below

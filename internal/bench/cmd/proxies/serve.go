@@ -1,7 +1,7 @@
 // Copyright The rheostat Authors
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build unix
+//go:build linux
 
 package main
 
@@ -19,52 +19,36 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rheostat-go/rheostat/internal/bench"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/proxy"
 )
 
-// size is the length of the backend's answer.
-const size = 1 << 10
-
-// serve is a child's main: it prints where it serves and where it tells its CPU,
-// and ends with its standard input.
-func serve(role, backend string) error {
-	h, err := handler(role, backend)
+// serve is a child's main: it prints where it serves, HTTP/1.1 and HTTP/2, and
+// ends with its standard input.
+func serve(role, backend string, size int) error {
+	h, err := handler(role, backend, size)
 	if err != nil {
 		return err
 	}
-	at, err := listen(h)
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is at once
 	if err != nil {
 		return err
 	}
-	control, err := listen(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, bench.CPU().Nanoseconds())
-	}))
-	if err != nil {
-		return err
-	}
-	fmt.Println(at, control)
+	server := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute, Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
+	go func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			fmt.Fprintln(os.Stderr, "proxies:", err)
+			os.Exit(1)
+		}
+	}()
+	fmt.Println("http://" + l.Addr().String())
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
 }
 
-func listen(h http.Handler) (at string, err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is at once
-	if err != nil {
-		return "", err
-	}
-	server := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
-	go func() {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			fmt.Fprintln(os.Stderr, "proxycost:", err)
-			os.Exit(1)
-		}
-	}()
-	return "http://" + l.Addr().String(), nil
-}
-
-func handler(role, backend string) (http.Handler, error) {
+func handler(role, backend string, size int) (http.Handler, error) {
 	u, err := url.Parse(backend)
 	if err != nil {
 		return nil, err

@@ -4,10 +4,11 @@
 package readme
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
-	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -70,28 +71,88 @@ func program(t *testing.T) string {
 	return "package main\n" + strings.TrimRight(code, "\n") + "\n"
 }
 
+// row is what a router declares. Those of other packages are in their
+// testdata/caps.json, which their own tests hold to the code.
+type row struct {
+	Router string       `json:"router"`
+	Note   string       `json:"note"`
+	Caps   traffic.Caps `json:"caps"`
+}
+
 func routers(t *testing.T) string {
 	t.Helper()
-	backend, err := url.Parse("http://127.0.0.1:1")
+	p, err := proxy.New(nil, proxy.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := proxy.New(map[string][]*url.URL{"a": {backend}, "b": {backend}}, proxy.Options{})
-	if err != nil {
-		t.Fatal(err)
+	rows := []row{{"traffic/proxy", "", p.Caps()}}
+	for _, pattern := range []string{"../../traffic/*/testdata/caps.json", "../../traffic/*/*/testdata/caps.json"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			rows = append(rows, declared(t, name)...)
+		}
 	}
+	rows = append(rows, row{"traffic.Memory", "for tests", traffic.NewMemory(traffic.Options{}).Caps()})
 	var b strings.Builder
-	b.WriteString("| router | weights in steps of | match | mirror | sticky | refuses stale writers | knows its room | evidence | drops connections |\n")
-	b.WriteString("|---|---|---|---|---|---|---|---|---|\n")
-	for _, r := range []struct {
-		name   string
-		router traffic.Router
-	}{{"`traffic/proxy`", p}, {"`traffic.Memory` (for tests)", traffic.NewMemory(traffic.Options{})}} {
-		c := r.router.Caps()
-		fmt.Fprintf(&b, "| %s | %v | %s | %s | %s | %s | %s | %v | %s |\n", r.name, c.Granularity,
-			yes(c.Match), yes(c.Mirror), yes(c.Sticky), yes(c.Fencing), yes(c.Room), c.Evidence, yes(c.Drops))
+	b.WriteString("| router | weights in steps of | matches | mirror | sticky | refuses stale writers | knows its room | evidence | then up to | drops connections |\n")
+	b.WriteString("|---|---|---|---|---|---|---|---|---|---|\n")
+	for _, r := range rows {
+		c := r.Caps
+		name := "`" + r.Router + "`"
+		if r.Note != "" {
+			name += " (" + r.Note + ")"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %v | %s | %s |\n", name, steps(c), matches(c),
+			yes(c.Mirror), yes(c.Sticky), yes(c.Fencing), yes(c.Room), c.Evidence, lag(c), yes(c.Drops))
 	}
 	return b.String()
+}
+
+func declared(t *testing.T, name string) []row {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []row
+	if err := json.Unmarshal(data, &rows); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	for _, r := range rows {
+		if r.Router == "" || r.Caps.Granularity == 0 {
+			t.Errorf("%s: a row names no router or declares no granularity", name)
+		}
+	}
+	return rows
+}
+
+func steps(c traffic.Caps) string {
+	if _, err := c.Nearest(traffic.Split{Candidate: traffic.Full / 2}); err != nil {
+		return "all or nothing"
+	}
+	return c.Granularity.String()
+}
+
+func matches(c traffic.Caps) string {
+	switch {
+	case c.Match && c.Query:
+		return "header, cookie, query"
+	case c.Match:
+		return "header, cookie"
+	case c.Query:
+		return "query"
+	}
+	return "no"
+}
+
+func lag(c traffic.Caps) string {
+	if c.Lag == 0 {
+		return "at once"
+	}
+	return c.Lag.String()
 }
 
 func yes(b bool) string {

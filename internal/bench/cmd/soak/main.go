@@ -89,7 +89,7 @@ func soak(requests uint64, clients int) error {
 func route() traffic.Route {
 	r := traffic.Route{Arms: traffic.Arms{Stable: "v1", Candidate: "v2"}}
 	r.Split.Candidate = traffic.Weight(rand.Uint32N(uint32(traffic.Full) + 1)) //nolint:gosec // a load, no secret
-	switch rand.IntN(4) {                                                     //nolint:gosec // likewise
+	switch rand.IntN(4) {                                                      //nolint:gosec // likewise
 	case 0:
 		r.Split.Sticky.Cookie = "side"
 	case 1:

@@ -1,0 +1,132 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package haproxy_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/rheostat-go/rheostat/traffic"
+	"github.com/rheostat-go/rheostat/traffic/haproxy"
+	"github.com/rheostat-go/rheostat/traffic/traffictest"
+)
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	t.Run("with a file", func(t *testing.T) {
+		t.Parallel()
+		s := newServer(t, withNeighbours)
+		traffictest.Run(t, func(t *testing.T) traffictest.Subject { return subject(t, s, s.file()) })
+	})
+	t.Run("giving cookies", func(t *testing.T) {
+		t.Parallel()
+		s := newServer(t, func(s *server) {
+			s.config.GiveCookies = true
+			s.config.When = "{ path_beg / } or { path /never }"
+			s.config.Name = "web"
+			withNeighbours(s)
+		})
+		traffictest.Run(t, func(t *testing.T) traffictest.Subject {
+			subject := subject(t, s, haproxy.Options{})
+			subject.Restart = nil // nothing is kept
+			return subject
+		})
+	})
+	t.Run("without names", func(t *testing.T) {
+		t.Parallel()
+		s := newServer(t, func(s *server) { s.config = haproxy.Config{Map: s.config.Map} })
+		traffictest.Run(t, func(t *testing.T) traffictest.Subject { return subject(t, s, s.file()) })
+	})
+}
+
+// withNeighbours adds configuration of others, with a map of their own.
+func withNeighbours(s *server) {
+	s.write("other.map", "/a stable\n/b candidate\n0: 500000|x|y|-|,\n")
+	s.more = fmt.Sprintf("frontend other\n    bind %s\n    use_backend %%[path,map(%s)]\n", freeAddress(s.t), filepath.Join(s.dir, "other.map"))
+}
+
+var reference = regexp.MustCompile(`(?m)^0x[0-9a-f]+ `)
+
+// subject is the server, cleared, behind a relay.
+func subject(t *testing.T, s *server, o haproxy.Options) traffictest.Subject {
+	t.Helper()
+	s.must("clear map " + s.config.Map)
+	s.write("route.map", "")
+	data := &pool{front: s.front}
+	t.Cleanup(data.close)
+	between := newRelay(t, s.socket)
+	instance := func(context.Context) (traffic.Router, error) {
+		return haproxy.New("unix", between.path, s.config, o)
+	}
+	router, err := instance(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject := traffictest.Subject{
+		Router: router,
+		Send:   data.send,
+		Connect: func(ctx context.Context) (*traffictest.Conn, error) {
+			c, err := dial(ctx, s.front)
+			if err != nil {
+				return nil, err
+			}
+			return &traffictest.Conn{Send: c.send, Close: func() { c.conn.Close() }}, nil
+		},
+		Foreign: func(_ context.Context, r traffic.Route, _ string) error { return s.foreign(r) },
+		Break: func(_ context.Context, f traffictest.Fault) (func(), error) {
+			switch f {
+			case traffictest.CandidateHanging:
+				return s.arms["candidate"].breaks(1), nil
+			case traffictest.CandidateFailing:
+				return s.arms["candidate"].breaks(2), nil
+			case traffictest.Down, traffictest.Hanging, traffictest.Garbage, traffictest.Deaf:
+				return between.breaks(f), nil
+			}
+			return nil, errors.ErrUnsupported
+		},
+		Another: instance,
+		Rest: func(context.Context) (string, error) {
+			text, err := os.ReadFile(filepath.Join(s.dir, "haproxy.cfg"))
+			if s.more != "" {
+				listed, also := s.ask("show map " + filepath.Join(s.dir, "other.map"))
+				return string(text) + reference.ReplaceAllString(listed, ""), errors.Join(err, also)
+			}
+			return string(text), err
+		},
+	}
+	subject.Restart = func(ctx context.Context) (traffictest.Subject, error) {
+		data.close()
+		s.kill()
+		s.start()
+		next := subject
+		var err error
+		next.Router, err = instance(ctx)
+		return next, err
+	}
+	return subject
+}
+
+// foreign changes the value of the entry in force, as somebody does by hand.
+func (s *server) foreign(r traffic.Route) error {
+	listed, err := s.ask("show map " + s.config.Map)
+	if err != nil {
+		return err
+	}
+	value := fmt.Sprintf("%d|%s|%s|-|,", r.Split.Candidate, r.Arms.Stable, r.Arms.Candidate)
+	fields := strings.Fields(listed)
+	if len(fields) < 2 {
+		return fmt.Errorf("no entry in %q", listed)
+	}
+	answer, err := s.ask("set map " + s.config.Map + " " + fields[1] + " " + value)
+	if err == nil && answer != "\n" {
+		err = errors.New(answer)
+	}
+	return err
+}

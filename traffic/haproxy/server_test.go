@@ -1,0 +1,420 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package haproxy_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rheostat-go/rheostat/traffic"
+	"github.com/rheostat-go/rheostat/traffic/haproxy"
+	"github.com/rheostat-go/rheostat/traffic/traffictest"
+)
+
+// names is what the routes of the suite look at.
+var names = haproxy.Config{
+	Headers: []string{"X-Preview", "X-Tester", "X-User"},
+	Cookies: []string{"side", "ring", "beta", "tester"},
+	Queries: []string{"preview", "tester"},
+}
+
+// server is a private HAProxy, with its arms.
+type server struct {
+	t      *testing.T
+	config haproxy.Config
+	dir    string
+	socket string // of the runtime API
+	front  string // host:port of the data plane
+	arms   map[string]*arm
+	more   string // of configuration
+	master bool   // runs as master and worker, and can be reloaded
+	cmd    *exec.Cmd
+	log    *strings.Builder
+	logged sync.WaitGroup
+}
+
+// newServer prepares one with two arms, and starts it.
+func newServer(t *testing.T, edit func(*server)) *server {
+	t.Helper()
+	if _, err := exec.LookPath("haproxy"); err != nil {
+		if os.Getenv("RHEOSTAT_REAL") == "1" {
+			t.Fatal("haproxy is not installed, and RHEOSTAT_REAL wants it")
+		}
+		t.Skip("haproxy is not installed")
+	}
+	s := &server{t: t, config: names, dir: t.TempDir(), front: freeAddress(t), arms: map[string]*arm{}}
+	s.socket = filepath.Join(s.dir, "s")
+	s.config.Map = filepath.Join(s.dir, "route.map")
+	for _, name := range []string{"stable", "candidate"} {
+		s.arms[name] = newArm(t, name)
+	}
+	if edit != nil {
+		edit(s)
+	}
+	s.write("route.map", "")
+	s.start()
+	t.Cleanup(func() {
+		s.kill()
+		if t.Failed() {
+			t.Logf("haproxy said:\n%s", s.log)
+		}
+	})
+	return s
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (s *server) write(name, text string) {
+	s.t.Helper()
+	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *server) start() {
+	s.t.Helper()
+	addresses := map[string][]string{}
+	for name, a := range s.arms {
+		addresses[name] = []string{a.address}
+	}
+	text, err := s.config.Sample(s.socket, s.front, addresses)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.write("haproxy.cfg", text+s.more)
+	args := []string{"-db", "-f", filepath.Join(s.dir, "haproxy.cfg")}
+	if s.master {
+		args[0] = "-W"
+	}
+	s.log = &strings.Builder{}
+	s.cmd = exec.Command("haproxy", args...)
+	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	s.cmd.WaitDelay = time.Second
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	eventually(s.t, "haproxy to start", func() error {
+		conn, err := net.Dial("tcp", s.front)
+		if err != nil {
+			return err
+		}
+		conn.Close()
+		_, err = s.ask("show info")
+		return err
+	})
+}
+
+// kill ends HAProxy the hard way, its workers too.
+func (s *server) kill() {
+	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
+	_ = s.cmd.Wait()
+}
+
+// ask is the runtime API by hand.
+func (s *server) ask(command string) (string, error) {
+	conn, err := net.Dial("unix", s.socket)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, command+"\n"); err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(conn)
+	return string(text), err
+}
+
+func (s *server) must(command string) string {
+	s.t.Helper()
+	text, err := s.ask(command)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return text
+}
+
+func (s *server) router(o haproxy.Options) *haproxy.Router {
+	s.t.Helper()
+	r, err := haproxy.New("unix", s.socket, s.config, o)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return r
+}
+
+// file are Options that keep the map.
+func (s *server) file() haproxy.Options { return haproxy.Options{File: s.config.Map} }
+
+// arm is a backend that answers with its name.
+type arm struct {
+	address string
+	mode    atomic.Int32 // 0 answers, 1 hangs, 2 fails
+	mended  atomic.Pointer[chan struct{}]
+}
+
+func newArm(t *testing.T, name string) *arm {
+	t.Helper()
+	a := &arm{}
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		switch a.mode.Load() {
+		case 1:
+			select {
+			case <-*a.mended.Load():
+			case <-r.Context().Done():
+			}
+		case 2:
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		io.WriteString(w, name)
+	}))
+	t.Cleanup(h.Close)
+	a.address = h.Listener.Addr().String()
+	return a
+}
+
+func (a *arm) breaks(mode int32) (mend func()) {
+	ch := make(chan struct{})
+	a.mended.Store(&ch)
+	a.mode.Store(mode)
+	return sync.OnceFunc(func() { a.mode.Store(0); close(ch) })
+}
+
+// client is one connection that stays open and is never replaced.
+type client struct {
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func dial(ctx context.Context, front string) (*client, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", front)
+	if err != nil {
+		return nil, err
+	}
+	return &client{conn, bufio.NewReader(conn)}, nil
+}
+
+// send is a POST, which nobody replays.
+func (c *client) send(ctx context.Context, q traffictest.Request) (traffictest.Answer, error) {
+	values := url.Values{}
+	for k, v := range q.Query {
+		values.Set(k, v)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://front/?"+values.Encode(), strings.NewReader("body"))
+	if err != nil {
+		return traffictest.Answer{}, err
+	}
+	for k, v := range q.Header {
+		req.Header.Set(k, v)
+	}
+	for k, v := range q.Cookie {
+		req.AddCookie(&http.Cookie{Name: k, Value: v})
+	}
+	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if err := req.Write(c.conn); err != nil {
+		return traffictest.Answer{}, err
+	}
+	res, err := http.ReadResponse(c.in, req)
+	if err != nil {
+		return traffictest.Answer{}, err
+	}
+	body, err := io.ReadAll(res.Body)
+	res.Body.Close()
+	if err != nil || res.StatusCode != http.StatusOK {
+		return traffictest.Answer{}, fmt.Errorf("%s %q: %w", res.Status, body, errors.Join(err, errors.New("no answer of an arm")))
+	}
+	answer := traffictest.Answer{Arm: string(body), Cookie: map[string]string{}}
+	for _, cookie := range res.Cookies() {
+		answer.Cookie[cookie.Name] = cookie.Value
+	}
+	return answer, nil
+}
+
+// pool sends over connections that are kept, and opens more when all are busy.
+type pool struct {
+	front string
+	mu    sync.Mutex
+	idle  []*client
+}
+
+func (p *pool) send(ctx context.Context, q traffictest.Request) (traffictest.Answer, error) {
+	p.mu.Lock()
+	var c *client
+	if n := len(p.idle); n > 0 {
+		c, p.idle = p.idle[n-1], p.idle[:n-1]
+	}
+	p.mu.Unlock()
+	if c == nil {
+		var err error
+		if c, err = dial(ctx, p.front); err != nil {
+			return traffictest.Answer{}, err
+		}
+	}
+	answer, err := c.send(ctx, q)
+	if err != nil {
+		c.conn.Close()
+		return answer, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = append(p.idle, c)
+	return answer, nil
+}
+
+func (p *pool) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.idle {
+		c.conn.Close()
+	}
+	p.idle = nil
+}
+
+// relay stands between a router and the stats socket, and fails on demand.
+type relay struct {
+	t       *testing.T
+	path    string
+	to      string
+	fault   atomic.Int32 // a traffictest.Fault, or passing
+	asked   atomic.Int32
+	deaf    atomic.Int32 // which question from now on loses its answer
+	hanging sync.Map
+	l       atomic.Pointer[net.Listener]
+}
+
+const passing = -1
+
+func newRelay(t *testing.T, to string) *relay {
+	t.Helper()
+	r := &relay{t: t, path: filepath.Join(t.TempDir(), "r"), to: to}
+	r.fault.Store(passing)
+	r.listen()
+	t.Cleanup(r.down)
+	return r
+}
+
+func (r *relay) listen() {
+	l, err := net.Listen("unix", r.path)
+	if err != nil {
+		r.t.Error(err)
+		return
+	}
+	r.l.Store(&l)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go r.serve(conn)
+		}
+	}()
+}
+
+func (r *relay) down() { (*r.l.Load()).Close() }
+
+func (r *relay) serve(conn net.Conn) {
+	defer conn.Close()
+	n := r.asked.Add(1)
+	switch fault := r.fault.Load(); fault {
+	case int32(traffictest.Hanging):
+		_, _ = io.Copy(io.Discard, conn)
+		return
+	case int32(traffictest.Garbage):
+		io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\n\r\nno\n")
+		return
+	default:
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		if err != nil {
+			return
+		}
+		up, err := net.Dial("unix", r.to)
+		if err != nil {
+			return
+		}
+		defer up.Close()
+		io.WriteString(up, line)
+		answer, err := io.ReadAll(up)
+		if err == nil && fault == passing && n != r.deaf.Load() {
+			_, _ = conn.Write(answer)
+		}
+	}
+}
+
+func (r *relay) breaks(f traffictest.Fault) (mend func()) {
+	if f == traffictest.Down {
+		r.down()
+		return sync.OnceFunc(r.listen)
+	}
+	r.fault.Store(int32(f))
+	return func() { r.fault.Store(passing) }
+}
+
+// loseAnswer loses the answer to the nth question from now on.
+func (r *relay) loseAnswer(n int) { r.deaf.Store(r.asked.Load() + int32(n)) }
+
+func eventually(t *testing.T, what string, try func() error) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waiting for %s: %v", what, err)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// split is a route between the two arms.
+func split(w traffic.Weight) traffic.Route {
+	return traffic.Route{Arms: traffic.Arms{Stable: "stable", Candidate: "candidate"}, Split: traffic.Split{Candidate: w}}
+}
+
+func apply(t *testing.T, r traffic.Router, fence uint64, route traffic.Route) {
+	t.Helper()
+	if err := r.Apply(t.Context(), fence, route); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func observe(t *testing.T, r traffic.Router) traffic.Seen {
+	t.Helper()
+	seen, err := r.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seen
+}
+
+func same(a, b map[string]int) bool { return maps.Equal(a, b) }

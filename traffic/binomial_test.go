@@ -61,8 +61,12 @@ func TestIntervalsAreThoseOfTheTables(t *testing.T) {
 		k, n      uint64
 		low, high float64
 	}{ // 95%, as printed in tables of Clopper and Pearson's interval
-		{0, 10, 0, 0.3085}, {1, 10, 0.0025, 0.4450}, {5, 10, 0.1871, 0.8129}, {10, 10, 0.6915, 1},
-		{10, 100, 0.0490, 0.1762}, {50, 100, 0.3983, 0.6017},
+		{0, 10, 0, 0.3085},
+		{1, 10, 0.0025, 0.4450},
+		{5, 10, 0.1871, 0.8129},
+		{10, 10, 0.6915, 1},
+		{10, 100, 0.0490, 0.1762},
+		{50, 100, 0.3983, 0.6017},
 	} {
 		low, high := interval(tt.k, tt.n, 0.05)
 		if math.Abs(low-tt.low) > 5e-5 || math.Abs(high-tt.high) > 5e-5 {

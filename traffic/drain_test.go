@@ -63,19 +63,20 @@ func TestWhatKeepsAnArmBusyIsSaid(t *testing.T) {
 	for name, tt := range map[string]struct {
 		route traffic.Route
 		arm   string
-		edit  func(*lagging)
+		edit  func(*testing.T, *lagging)
 		says  string
 		late  bool // only when time is up
 	}{
 		"some go there":    {at(traffic.Percent(25)), "v2", nil, "still sends it requests", false},
 		"the other side":   {at(traffic.Percent(25)), "v1", nil, "still sends it requests", false},
 		"a preview":        {preview, "v2", nil, "still sends it requests", false},
-		"a foreign write":  {at(0), "v2", func(l *lagging) { l.Foreign(at(1), "alice") }, "written by alice", false},
-		"a stream":         {at(0), "v2", func(l *lagging) { l.set("v2", traffic.Reading{Active: 3}) }, "3 requests are under way", true},
-		"nobody can count": {at(0), "v2", func(l *lagging) { l.fails = errors.New("no such socket") }, "no such socket", true},
-		"it is written at most": {at(0), "v2", func(l *lagging) {
+		"a foreign write":  {at(0), "v2", func(_ *testing.T, l *lagging) { l.Foreign(at(1), "alice") }, "written by alice", false},
+		"a stream":         {at(0), "v2", func(_ *testing.T, l *lagging) { l.set("v2", traffic.Reading{Active: 3}) }, "3 requests are under way", true},
+		"nobody can count": {at(0), "v2", func(_ *testing.T, l *lagging) { l.fails = errors.New("no such socket") }, "no such socket", true},
+		"it is written at most": {at(0), "v2", func(t *testing.T, l *lagging) {
+			t.Helper()
 			l.Memory = traffic.NewMemory(traffic.Options{Settle: -1})
-			_ = l.Memory.Apply(context.Background(), 1, at(0))
+			_ = l.Memory.Apply(t.Context(), 1, at(0))
 		}, "no more than written", true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -84,7 +85,7 @@ func TestWhatKeepsAnArmBusyIsSaid(t *testing.T) {
 				t.Fatal(err)
 			}
 			if tt.edit != nil {
-				tt.edit(r)
+				tt.edit(t, r)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()

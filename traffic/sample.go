@@ -90,10 +90,10 @@ func (s *sample) judge() verdict {
 // or those that leave a normal deviation inside it.
 func (s *sample) needed() uint64 {
 	risk := s.risk / 4
-	switch {
-	case s.want == 0:
+	switch s.want {
+	case 0:
 		return uint64(math.Ceil(math.Log(risk) / math.Log1p(-s.high)))
-	case s.want == 1:
+	case 1:
 		return uint64(math.Ceil(math.Log(risk) / math.Log(s.low)))
 	}
 	// One deviation more than the risk asks for, for the sample scatters, too.

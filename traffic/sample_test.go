@@ -63,8 +63,13 @@ func TestARightShareIsProvenWithAboutTheRequestsNeeded(t *testing.T) {
 		weight      Weight
 		least, most uint64
 	}{
-		{0, 826, 826}, {Full, 826, 826}, {Percent(1), 8_000, 13_000}, {Percent(5), 1500, 2500},
-		{Percent(25), 100, 400}, {Percent(50), 40, 200}, {Percent(0.1), 80_000, 130_000},
+		{0, 826, 826},
+		{Full, 826, 826},
+		{Percent(1), 8_000, 13_000},
+		{Percent(5), 1500, 2500},
+		{Percent(25), 100, 400},
+		{Percent(50), 40, 200},
+		{Percent(0.1), 80_000, 130_000},
 	} {
 		o, err := VerifyOptions{}.withDefaults()
 		if err != nil {

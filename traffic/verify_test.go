@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -57,11 +58,7 @@ func (l *lagging) Apply(ctx context.Context, fence uint64, r traffic.Route) erro
 func (l *lagging) Meter(context.Context) (map[string]traffic.Reading, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	given := map[string]traffic.Reading{}
-	for arm, r := range l.given {
-		given[arm] = r
-	}
-	return given, l.fails
+	return maps.Clone(l.given), l.fails
 }
 
 // send sends one request.

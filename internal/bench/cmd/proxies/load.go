@@ -32,8 +32,12 @@ func (r run) turn(s *server, requests int) (result, error) {
 			transports[i].Protocols = new(http.Protocols)
 			transports[i].Protocols.SetUnencryptedHTTP2(true)
 		}
-		defer transports[i].CloseIdleConnections()
 	}
+	defer func() {
+		for _, t := range transports {
+			t.CloseIdleConnections()
+		}
+	}()
 	to := s.url
 	if r.h2 {
 		to = s.h2

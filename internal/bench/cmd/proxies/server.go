@@ -145,7 +145,7 @@ func (s *server) cpu() (time.Duration, error) {
 			return 0, err
 		}
 		pids = pids[1:]
-		for _, f := range strings.Fields(string(children)) {
+		for f := range strings.FieldsSeq(string(children)) {
 			if child, err := strconv.Atoi(f); err == nil {
 				pids = append(pids, child)
 			}

@@ -97,6 +97,7 @@ func posts(address string) func() (func() (string, error), func(), error) {
 			if err != nil {
 				return "", err
 			}
+			defer res.Body.Close()
 			body, err := io.ReadAll(res.Body)
 			if res.StatusCode != http.StatusOK {
 				return "", fmt.Errorf("%s: %s", res.Status, strings.TrimSpace(string(body)))

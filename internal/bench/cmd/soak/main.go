@@ -134,7 +134,9 @@ func converse(ctx context.Context, address string, sent *atomic.Uint64) error {
 		if err != nil {
 			return err
 		}
-		if n, err := io.Copy(io.Discard, res.Body); err != nil || n != 1024 || res.StatusCode != http.StatusOK {
+		n, err := io.Copy(io.Discard, res.Body)
+		_ = res.Body.Close() // it was read to its end
+		if err != nil || n != 1024 || res.StatusCode != http.StatusOK {
 			return fmt.Errorf("%s with %d bytes: %w", res.Status, n, err)
 		}
 		sent.Add(1)

@@ -28,8 +28,10 @@
 //   - strategy: plans, the state machine, the runner, stores. Its subpackage
 //     strategytest plays plans in simulated worlds, for your unit tests and ours.
 //   - traffic: what is turned. traffic/proxy is an embedded weighted splitter;
-//     traffic.Memory a router without a data plane; traffictest the law for both
-//     and for routers of your own.
+//     traffic/haproxy, nginx, xds, grpc and aws turn the data planes of others;
+//     Verify proves a split, Watch tells of drift, Drain waits for quiet, Fanout
+//     makes one router of several. traffic.Memory is a router without a data
+//     plane; traffictest the law for all of them and for routers of your own.
 //   - analysis: who judges. Threshold gates on metrics, All and Any combine
 //     judges, analysistest holds the law and doubles.
 //   - rollback: the last-known-good ledger with quarantine, flap and fleet

@@ -6,13 +6,12 @@ package proxy
 import (
 	"errors"
 	"fmt"
-	"math/bits"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/rheostat-go/rheostat/internal/split"
 	"github.com/rheostat-go/rheostat/traffic"
 )
 
@@ -21,13 +20,10 @@ type plan struct {
 	accepted
 	routed            bool
 	stable, candidate *arm
-	// below counts of 2^63 places the ones that are the candidate's. One bit is
-	// left over so that the whole can be counted, too.
-	below  uint64
-	rules  []rule
-	cookie string
-	header string
-	salt   uint64
+	split             split.Split
+	rules             []rule
+	cookie            string
+	header            string
 }
 
 // accepted is what Apply accepted last, and what outlives the process.
@@ -44,18 +40,17 @@ func (p *Proxy) compile(a accepted) (*plan, error) {
 	if err := a.Route.Validate(); err != nil {
 		return nil, err
 	}
-	split := a.Route.Split
-	if _, err := caps.Nearest(split); err != nil {
+	want := a.Route.Split
+	if _, err := caps.Nearest(want); err != nil {
 		return nil, err
 	}
 	arms := *p.arms.Load()
 	next := &plan{
 		accepted: a, routed: true,
 		stable: arms[a.Route.Arms.Stable], candidate: arms[a.Route.Arms.Candidate],
-		cookie: split.Sticky.Cookie,
-		header: http.CanonicalHeaderKey(split.Sticky.Header),
-		salt:   salt(a.Route.Arms.Candidate),
-		below:  places(split.Candidate),
+		split:  split.New(a.Route.Arms.Candidate, uint32(want.Candidate)),
+		cookie: want.Sticky.Cookie,
+		header: http.CanonicalHeaderKey(want.Sticky.Header),
 	}
 	switch {
 	case next.stable == nil:
@@ -63,23 +58,16 @@ func (p *Proxy) compile(a accepted) (*plan, error) {
 	case next.candidate == nil:
 		return nil, fmt.Errorf("arms.candidate: %w", p.unknown(a.Route.Arms.Candidate))
 	}
-	if err := named(split.Sticky.Cookie + split.Sticky.Header); err != nil {
+	if err := named(want.Sticky.Cookie + want.Sticky.Header); err != nil {
 		return nil, fmt.Errorf("sticky: %w", err)
 	}
-	for i, m := range split.Match {
+	for i, m := range want.Match {
 		if err := named(m.Header + m.Cookie); err != nil {
 			return nil, fmt.Errorf("match[%d]: %w", i, err)
 		}
 		next.rules = append(next.rules, rule{http.CanonicalHeaderKey(m.Header), m.Cookie, m.Query, m.Value})
 	}
 	return next, nil
-}
-
-// places is the weight's part of 2^63.
-func places(w traffic.Weight) uint64 {
-	hi, lo := bits.Mul64(uint64(w), 1<<63)
-	quo, _ := bits.Div64(hi, lo, uint64(traffic.Full))
-	return quo
 }
 
 // named refuses what cannot be the name of a header or a cookie: a cookie of
@@ -104,20 +92,14 @@ func (p *plan) pick(r *http.Request) (a *arm, give string) {
 	var key string
 	switch {
 	case p.cookie != "":
-		if key = cookie(r.Header["Cookie"], p.cookie); key == "" {
+		if key = split.Cookie(r.Header["Cookie"], p.cookie); key == "" {
 			key = newID()
 			give = key
 		}
 	case p.header != "":
 		key = header(r, p.header)
 	}
-	var place uint64
-	if key == "" {
-		place = rand.Uint64() //nolint:gosec // chance, no secret
-	} else {
-		place = hash(p.salt, key)
-	}
-	if place>>1 < p.below {
+	if p.split.Candidate(key) {
 		return p.candidate, give
 	}
 	return p.stable, give
@@ -135,7 +117,7 @@ func (m *rule) matches(r *http.Request) bool {
 	for _, line := range r.Header["Cookie"] {
 		for line != "" {
 			var value string
-			if value, line = cutCookie(line, m.cookie); m.is(value) {
+			if value, line = split.CutCookie(line, m.cookie); m.is(value) {
 				return true
 			}
 		}

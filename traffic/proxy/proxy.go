@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rheostat-go/rheostat/internal/durable"
 	"github.com/rheostat-go/rheostat/traffic"
 )
 
@@ -105,14 +106,13 @@ func New(arms map[string][]*url.URL, o Options) (*Proxy, error) {
 	if o.File == "" {
 		return p, nil
 	}
-	was, err := restore(o.File)
-	if err != nil {
+	var was accepted
+	if ok, err := durable.Load(o.File, &was); err != nil {
 		return nil, fmt.Errorf("proxy: Options.File: %w", err)
-	}
-	if was == nil {
+	} else if !ok {
 		return p, nil
 	}
-	next, err := p.compile(*was)
+	next, err := p.compile(was)
 	if err != nil {
 		return nil, fmt.Errorf("proxy: the route of %s cannot be restored: %w; give New every arm that the route names", o.File, err)
 	}
@@ -156,7 +156,7 @@ func (p *Proxy) Apply(ctx context.Context, fence uint64, r traffic.Route) error 
 		}
 	}
 	if p.options.File != "" {
-		if err := save(p.options.File, next.accepted); err != nil {
+		if err := durable.Save(p.options.File, next.accepted); err != nil {
 			return fmt.Errorf("proxy: apply: Options.File: %w", err)
 		}
 	}

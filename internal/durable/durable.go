@@ -1,7 +1,9 @@
 // Copyright The rheostat Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package proxy
+// Package durable keeps one small value in a file, for routers that are their own
+// target: what they have accepted must outlive them.
+package durable
 
 import (
 	"encoding/json"
@@ -33,10 +35,10 @@ func sum(b []byte) string {
 	return fmt.Sprintf("%08x", crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 }
 
-// save replaces the file at path, wholly or not at all, and returns once it
-// would outlive a power cut.
-func save(path string, a accepted) error {
-	body, err := json.Marshal(a)
+// Save replaces the file at path with v as JSON, wholly or not at all, and returns
+// once it would outlive a power cut. A file has one writer at a time.
+func Save(path string, v any) error {
+	body, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
@@ -86,45 +88,41 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// restore reads what save wrote, nil if nothing ever was. A folder that is not
-// there is an error now rather than with the first Apply.
-func restore(path string) (*accepted, error) {
+// Load reads into v what Save wrote; ok is false if nothing ever was. A folder
+// that is not there is an error now rather than with the first Save. The error of
+// a damaged file says what to do; v is then not to be used.
+func Load(path string, v any) (ok bool, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(filepath.Dir(path)); err != nil {
-			return nil, fmt.Errorf("its folder must exist: %w", err)
+			return false, fmt.Errorf("its folder must exist: %w", err)
 		}
-		return nil, nil //nolint:nilnil // nothing was ever saved, and that is no error
+		return false, nil
 	}
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	text, err := io.ReadAll(io.LimitReader(f, fileLimit))
 	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, err
+		return false, err
 	}
-	a, err := decode(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s is damaged (%w): put back a copy, or delete it to begin without a route, "+
+	if err := decode(text, v); err != nil {
+		return false, fmt.Errorf("%s is damaged (%w): put back a copy, or delete it to begin without a route, "+
 			"with all requests on Options.Default until a rollout applies one", path, err)
 	}
-	return a, nil
+	return true, nil
 }
 
-func decode(text []byte) (*accepted, error) {
+func decode(text []byte, v any) error {
 	var f file
 	if err := json.Unmarshal(text, &f); err != nil {
-		return nil, err
+		return err
 	}
 	if f.Version != fileVersion {
-		return nil, fmt.Errorf("version %d, want %d", f.Version, fileVersion)
+		return fmt.Errorf("version %d, want %d", f.Version, fileVersion)
 	}
 	if got := sum(f.Accepted); got != f.Sum {
-		return nil, fmt.Errorf("checksum %s, want %s", f.Sum, got)
+		return fmt.Errorf("checksum %s, want %s", f.Sum, got)
 	}
-	var a accepted
-	if err := json.Unmarshal(f.Accepted, &a); err != nil {
-		return nil, err
-	}
-	return &a, nil
+	return json.Unmarshal(f.Accepted, v)
 }

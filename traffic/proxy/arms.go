@@ -22,6 +22,7 @@ type arm struct {
 	handler  *httputil.ReverseProxy
 	inFlight inFlight
 	counters counters
+	copies   copyCounters
 }
 
 // SetArm adds the arm name with its backends, or gives a known one others, as

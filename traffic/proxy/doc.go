@@ -15,7 +15,11 @@
 // keep-alive connections included, and [Proxy.Drained] tells when the last that
 // had begun there is over.
 //
-// What it does not do: it mirrors no requests, it does not balance between the
+// A route's Mirror sends the candidate copies of stable's requests, within
+// [MirrorLimits] and marked by [MirrorHeader]. Stable's clients never wait for
+// them, and what is not copied is counted in [Proxy.Copies].
+//
+// What it does not do: it does not balance between the
 // replicas of an arm (an arm is one address), and it never sends a request again
 // that may have reached a backend and is not idempotent.
 package proxy

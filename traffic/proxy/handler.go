@@ -91,6 +91,9 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 		}
 	}
 	pr.SetXForwarded()
+	if !p.options.TrustForwarded {
+		pr.Out.Header.Del(MirrorHeader)
+	}
 	if p.options.TrustForwarded {
 		for _, name := range []string{"X-Forwarded-Host", "X-Forwarded-Proto"} {
 			if prior := pr.In.Header[name]; prior != nil {

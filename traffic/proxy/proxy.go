@@ -49,6 +49,9 @@ type Options struct {
 	// makes the room not known.
 	Room func(ctx context.Context) (traffic.Room, error)
 
+	// Mirror bounds what the copies of a mirroring route may cost.
+	Mirror MirrorLimits
+
 	// CookieAge is how long a client keeps the sticky cookie. 0 is 30 days,
 	// below 0 until the browser closes.
 	CookieAge time.Duration
@@ -68,6 +71,7 @@ type Proxy struct {
 	log       *slog.Logger
 	transport http.RoundTripper
 	buffers   bufferPool
+	copying   copying
 
 	// turn is held by whoever changes arms or plan. It is a channel so that
 	// waiting for it ends with the caller's context.
@@ -92,6 +96,10 @@ func New(arms map[string][]*url.URL, o Options) (*Proxy, error) {
 	}
 	if p.transport == nil {
 		p.transport = newTransport(o.Timeout)
+	}
+	p.copying.limits = o.Mirror
+	if err := p.copying.limits.setDefaults(); err != nil {
+		return nil, fmt.Errorf("proxy: Options.Mirror.%w", err)
 	}
 	p.arms.Store(&map[string]*arm{})
 	p.plan.Store(&plan{})
@@ -121,10 +129,10 @@ func New(arms map[string][]*url.URL, o Options) (*Proxy, error) {
 }
 
 // Caps is what the proxy can do: any part per million, matches, stickiness,
-// fencing, room, and proof by being the data plane itself. It does not mirror.
+// mirroring, fencing, room, and proof by being the data plane itself.
 func (p *Proxy) Caps() traffic.Caps { return caps }
 
-var caps = traffic.Caps{Granularity: 1, Match: true, Query: true, Sticky: true, Fencing: true, Room: true, Evidence: traffic.Effective}
+var caps = traffic.Caps{Granularity: 1, Mirror: true, Match: true, Query: true, Sticky: true, Fencing: true, Room: true, Evidence: traffic.Effective}
 
 // Apply implements [traffic.Router]. It returns after the route was written to
 // Options.File and came into force; a request that begins later follows it. An

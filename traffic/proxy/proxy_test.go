@@ -50,7 +50,6 @@ func TestWhatApplyCannotCarryOutIsNamed(t *testing.T) {
 	}{
 		"unknown stable":    {func(r *traffic.Route) { r.Arms.Stable = "v0" }, `arms.stable: no arm "v0": known are candidate, stable`},
 		"unknown candidate": {func(r *traffic.Route) { r.Arms.Candidate = "v9" }, `arms.candidate: no arm "v9"`},
-		"a mirror":          {func(r *traffic.Route) { r.Split.Mirror = 1 }, "mirror: "},
 		"a cookie's name":   {func(r *traffic.Route) { r.Split.Sticky.Cookie = "my side" }, "sticky: "},
 		"a header's name":   {func(r *traffic.Route) { r.Split.Sticky.Header = "X:User" }, "sticky: "},
 		"a match's name":    {func(r *traffic.Route) { r.Split.Match = []traffic.Match{{Cookie: "ok"}, {Cookie: "a=b"}} }, "match[1]: "},

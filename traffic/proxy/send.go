@@ -19,11 +19,13 @@ type sender struct {
 // and whether it was an error. A request that its client gave up counts as
 // neither, for it says nothing about the arm.
 func (s *sender) RoundTrip(req *http.Request) (*http.Response, error) {
+	upload, ok := req.Body.(*upload)
+	s.p.mirror(s.arm, req)
 	begun := time.Now()
 	res, err := s.try(req)
 	took := time.Since(begun)
 	if err != nil {
-		switch upload, ok := req.Body.(*upload); {
+		switch {
 		case clientLeft(req.Context()):
 			s.arm.counters.canceled.Add(1)
 		case ok && upload.failed.Load():

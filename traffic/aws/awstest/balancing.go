@@ -99,7 +99,8 @@ func (b *Balancing) Pick(arn string) (string, error) {
 	return "", fmt.Errorf("awstest: %s has no target group", arn)
 }
 
-// Rest is a listener or a rule without the weights, as text.
+// Rest is a listener or a rule without the weights, as text, whatever the order of
+// its fields.
 func (b *Balancing) Rest(arn string) string {
 	b.server.mu.Lock()
 	defer b.server.mu.Unlock()
@@ -110,7 +111,7 @@ func (b *Balancing) Rest(arn string) string {
 			config.drop("TargetGroups")
 		}
 	}
-	return rest.String()
+	return rest.byName().String()
 }
 
 func (b *Balancing) object(arn string) *node {

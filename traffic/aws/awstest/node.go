@@ -179,6 +179,15 @@ func (n *node) clone() *node {
 	return copied
 }
 
+// byName puts fields in the order of their names, and leaves lists in theirs.
+func (n *node) byName() *node {
+	for _, kid := range n.kids {
+		kid.byName()
+	}
+	slices.SortStableFunc(n.kids, func(a, b *node) int { return strings.Compare(a.name, b.name) })
+	return n
+}
+
 // element is a new node with children.
 func element(name string, kids ...*node) *node { return &node{name: name, kids: kids} }
 

@@ -60,40 +60,45 @@ func full() traffic.Route {
 
 func home() traffic.Route { return traffic.Route{Arms: arms} }
 
+// The suite counts goroutines, so it runs alone.
 func TestConformance(t *testing.T) {
-	t.Parallel()
-	for _, slow := range []int{0, 3} {
-		traffictest.Run(t, func(t *testing.T) traffictest.Subject {
-			t.Helper()
-			s := newServer(t)
-			s.Beanstalk.Slow(slow)
-			subject := traffictest.Subject{
-				Arms: arms,
-				Send: func(context.Context, traffictest.Request) (traffictest.Answer, error) {
-					return traffictest.Answer{Arm: s.Beanstalk.Pick(cname)}, nil
-				},
-				Foreign: func(_ context.Context, r traffic.Route, _ string) error {
-					if s.Beanstalk.Holder(cname) == r.Serves() {
-						return nil
-					}
-					return s.Beanstalk.Swap(r.Arms.Stable, r.Arms.Candidate)
-				},
-				Break: func(_ context.Context, f traffictest.Fault) (func(), error) {
-					kinds := map[traffictest.Fault]awstest.Kind{
-						traffictest.Down: awstest.Down, traffictest.Hanging: awstest.Hanging,
-						traffictest.Garbage: awstest.Garbage, traffictest.Deaf: awstest.Lost,
-					}
-					return s.FailAll(awstest.Failure{Kind: kinds[f]}), nil
-				},
-			}
-			subject.Restart = func(context.Context) (traffictest.Subject, error) {
-				subject.Router = newRouter(t, s, options())
-				return subject, nil
-			}
-			subject.Router = newRouter(t, s, options())
-			return subject
-		})
+	for name, slow := range map[string]int{"at once": 0, "slow": 3} {
+		t.Run(name, func(t *testing.T) { conform(t, slow) })
 	}
+}
+
+func conform(t *testing.T, slow int) {
+	t.Helper()
+	traffictest.Run(t, func(t *testing.T) traffictest.Subject {
+		t.Helper()
+		s := newServer(t)
+		s.Beanstalk.Slow(slow)
+		subject := traffictest.Subject{
+			Arms: arms,
+			Send: func(context.Context, traffictest.Request) (traffictest.Answer, error) {
+				return traffictest.Answer{Arm: s.Beanstalk.Pick(cname)}, nil
+			},
+			Foreign: func(_ context.Context, r traffic.Route, _ string) error {
+				if s.Beanstalk.Holder(cname) == r.Serves() {
+					return nil
+				}
+				return s.Beanstalk.Swap(r.Arms.Stable, r.Arms.Candidate)
+			},
+			Break: func(_ context.Context, f traffictest.Fault) (func(), error) {
+				kinds := map[traffictest.Fault]awstest.Kind{
+					traffictest.Down: awstest.Down, traffictest.Hanging: awstest.Hanging,
+					traffictest.Garbage: awstest.Garbage, traffictest.Deaf: awstest.Lost,
+				}
+				return s.FailAll(awstest.Failure{Kind: kinds[f]}), nil
+			},
+		}
+		subject.Restart = func(context.Context) (traffictest.Subject, error) {
+			subject.Router = newRouter(t, s, options())
+			return subject, nil
+		}
+		subject.Router = newRouter(t, s, options())
+		return subject
+	})
 }
 
 func TestALostReplyOfASwapIsNotSwappedBack(t *testing.T) {

@@ -87,42 +87,43 @@ func foreign(s *awstest.Server, r traffic.Route) error {
 	)
 }
 
+// The suite counts goroutines, so it runs alone.
 func TestConformance(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		slow  int
-		fence string
-	}{{0, ""}, {3, "notes.example.com"}} {
-		o := options()
-		o.Fence = c.fence
-		traffictest.Run(t, func(t *testing.T) traffictest.Subject {
-			t.Helper()
-			s := newServer(t)
-			s.DNS.Slow(c.slow)
-			subject := traffictest.Subject{
-				Arms: arms,
-				Send: func(context.Context, traffictest.Request) (traffictest.Answer, error) {
-					arm, err := s.DNS.Pick(zone, name, "A")
-					return traffictest.Answer{Arm: arm}, err
-				},
-				Foreign: func(_ context.Context, r traffic.Route, _ string) error { return foreign(s, r) },
-				Rest:    func(context.Context) (string, error) { return s.DNS.Rest(zone, cmp.Or(c.fence, fence)), nil },
-				Break: func(_ context.Context, f traffictest.Fault) (func(), error) {
-					kinds := map[traffictest.Fault]awstest.Kind{
-						traffictest.Down: awstest.Down, traffictest.Hanging: awstest.Hanging,
-						traffictest.Garbage: awstest.Garbage, traffictest.Deaf: awstest.Lost,
-					}
-					return s.FailAll(awstest.Failure{Kind: kinds[f]}), nil
-				},
-			}
-			subject.Restart = func(context.Context) (traffictest.Subject, error) {
-				subject.Router = newRouter(t, s, o)
-				return subject, nil
-			}
+	t.Run("at once", func(t *testing.T) { conform(t, 0, "") })
+	t.Run("slow, with the fence elsewhere", func(t *testing.T) { conform(t, 3, "notes.example.com") })
+}
+
+func conform(t *testing.T, slow int, fenceName string) {
+	t.Helper()
+	o := options()
+	o.Fence = fenceName
+	traffictest.Run(t, func(t *testing.T) traffictest.Subject {
+		t.Helper()
+		s := newServer(t)
+		s.DNS.Slow(slow)
+		subject := traffictest.Subject{
+			Arms: arms,
+			Send: func(context.Context, traffictest.Request) (traffictest.Answer, error) {
+				arm, err := s.DNS.Pick(zone, name, "A")
+				return traffictest.Answer{Arm: arm}, err
+			},
+			Foreign: func(_ context.Context, r traffic.Route, _ string) error { return foreign(s, r) },
+			Rest:    func(context.Context) (string, error) { return s.DNS.Rest(zone, cmp.Or(fenceName, fence)), nil },
+			Break: func(_ context.Context, f traffictest.Fault) (func(), error) {
+				kinds := map[traffictest.Fault]awstest.Kind{
+					traffictest.Down: awstest.Down, traffictest.Hanging: awstest.Hanging,
+					traffictest.Garbage: awstest.Garbage, traffictest.Deaf: awstest.Lost,
+				}
+				return s.FailAll(awstest.Failure{Kind: kinds[f]}), nil
+			},
+		}
+		subject.Restart = func(context.Context) (traffictest.Subject, error) {
 			subject.Router = newRouter(t, s, o)
-			return subject
-		})
-	}
+			return subject, nil
+		}
+		subject.Router = newRouter(t, s, o)
+		return subject
+	})
 }
 
 func TestAChangeIsProgrammedWhenAllNameServersHaveIt(t *testing.T) {

@@ -47,11 +47,11 @@ type MirrorLimits struct {
 func (l *MirrorLimits) setDefaults() error {
 	switch {
 	case l.Copies < 0:
-		return fmt.Errorf("Copies: %d is negative; leave it 0 for %d", l.Copies, mirrorCopies)
+		return fmt.Errorf("proxy: Options.Mirror.Copies: %d is negative; leave it 0 for %d", l.Copies, mirrorCopies)
 	case l.Body < 0:
-		return fmt.Errorf("Body: %d is negative; leave it 0 for %d", l.Body, mirrorBody)
+		return fmt.Errorf("proxy: Options.Mirror.Body: %d is negative; leave it 0 for %d", l.Body, mirrorBody)
 	case l.Timeout < 0:
-		return fmt.Errorf("Timeout: %v is negative; leave it 0 for %v", l.Timeout, mirrorTimeout)
+		return fmt.Errorf("proxy: Options.Mirror.Timeout: %v is negative; leave it 0 for %v", l.Timeout, mirrorTimeout)
 	}
 	if l.Copies == 0 {
 		l.Copies = mirrorCopies

@@ -99,7 +99,7 @@ func New(arms map[string][]*url.URL, o Options) (*Proxy, error) {
 	}
 	p.copying.limits = o.Mirror
 	if err := p.copying.limits.setDefaults(); err != nil {
-		return nil, fmt.Errorf("proxy: Options.Mirror.%w", err)
+		return nil, err
 	}
 	p.arms.Store(&map[string]*arm{})
 	p.plan.Store(&plan{})

@@ -11,14 +11,13 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 )
 
 // arm is one side by name. It lives as long as the name is known; its backends
 // may change.
 type arm struct {
 	name     string
-	pool     atomic.Pointer[[]*backend]
+	pool     *pool
 	handler  *httputil.ReverseProxy
 	inFlight inFlight
 	counters counters
@@ -46,11 +45,12 @@ func (p *Proxy) SetArm(name string, backends ...*url.URL) error {
 	p.turn <- struct{}{}
 	defer func() { <-p.turn }()
 	if known := (*p.arms.Load())[name]; known != nil {
-		known.setBackends(backends)
+		known.pool.set(backends)
 		return nil
 	}
 	a := newArm(p, name)
-	a.setBackends(backends)
+	a.pool = newPool(name, p.options.Ejection, p.log)
+	a.pool.set(backends)
 	p.changeArms(func(arms map[string]*arm) { arms[name] = a })
 	return nil
 }

@@ -76,6 +76,11 @@ func sender(c *http.Client, to string) func(context.Context, traffictest.Request
 		if err != nil {
 			return traffictest.Answer{}, err
 		}
+		query := req.URL.Query()
+		for k, v := range q.Query {
+			query.Set(k, v)
+		}
+		req.URL.RawQuery = query.Encode()
 		for k, v := range q.Header {
 			req.Header.Set(k, v)
 		}

@@ -123,6 +123,8 @@ func (p *Proxy) fail(a *arm, w http.ResponseWriter, r *http.Request, err error) 
 	case clientLeft(r.Context()) || errors.Is(err, errUpload):
 		w.WriteHeader(statusGone)
 		return
+	case errors.Is(err, ErrNoBackend):
+		http.Error(w, "service unavailable: no backend takes connections", http.StatusServiceUnavailable)
 	case errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout():
 		http.Error(w, "gateway timeout: the backend did not answer in time", http.StatusGatewayTimeout)
 	default:

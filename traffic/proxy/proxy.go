@@ -45,6 +45,9 @@ type Options struct {
 	// An arm has room for as much as the part of its backends that are well.
 	Health string
 
+	// Ejection says when a backend that fails is left alone.
+	Ejection Ejection
+
 	// Room tells what each arm could carry, instead of that check. Its error
 	// makes the room not known.
 	Room func(ctx context.Context) (traffic.Room, error)

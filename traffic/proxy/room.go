@@ -48,7 +48,7 @@ func (p *Proxy) room(ctx context.Context, now *plan) traffic.Room {
 func (p *Proxy) check(ctx context.Context, a *arm) traffic.Weight {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	pool := *a.pool.Load()
+	pool := a.pool.backends()
 	var well atomic.Int64
 	var wg sync.WaitGroup
 	for _, b := range pool {

@@ -47,9 +47,14 @@ func (s *sender) RoundTrip(req *http.Request) (*http.Response, error) {
 // try sends the request to a backend of the arm.
 func (s *sender) try(req *http.Request) (*http.Response, error) {
 	b := s.arm.choose(nil)
+	if b == nil {
+		return nil, ErrNoBackend
+	}
 	b.address(req.URL)
 	b.active.Add(1)
+	begun := time.Now()
 	res, err := s.p.transport.RoundTrip(req)
+	b.ended(req, res, err, begun)
 	if err != nil {
 		b.active.Add(-1)
 		return nil, err

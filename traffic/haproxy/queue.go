@@ -16,108 +16,113 @@ import (
 // maxLine keeps a line of commands well within HAProxy's buffer.
 const maxLine = 8 << 10
 
+// tries bounds how often put begins anew. It has to when another writer of the
+// same fence and route, or somebody who clears the map, takes its entry away.
+const tries = 4
+
 // put makes value the route in force, by the protocol that the package comment
 // tells: behind all others first, then without those before it.
 func (r *Router) put(ctx context.Context, fence uint64, value string) error {
-	mine := newEntry(fence, value)
+	for range tries {
+		list, err := r.try(ctx, newEntry(fence, value))
+		if err != nil || holds(list, fence, value) {
+			return err
+		}
+		// Nothing stood before it any more, and yet it is not in force.
+		if err := refuse(list, fence, value); err != nil {
+			return err // a higher fence has overtaken it
+		}
+	}
+	return fmt.Errorf("somebody else changed the map %s %d times meanwhile: %w", r.config.Map, tries, traffic.ErrConflict)
+}
+
+// try puts mine in force, and returns the list as it was seen last.
+func (r *Router) try(ctx context.Context, mine entry) ([]entry, error) {
 	add := fmt.Sprintf("add map %s %s %s", r.config.Map, mine.key, mine.value)
 	answers, err := r.ask(ctx, add, r.show())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if answers[0] != "" {
-		return r.refused("add map", answers[0])
+		return nil, r.refused("add map", answers[0])
 	}
 	list, err := r.list(answers[1])
 	if err != nil {
-		return err
+		return nil, err
 	}
 	at := slices.Index(list, mine)
 	if at < 0 {
-		return r.lost(list, fence, value)
+		return list, nil // gone already
 	}
-	before := list[:at]
-	if err := refuse(before, fence, value); err != nil {
+	fence, _, _ := mine.fence()
+	if err := refuse(list[:at], fence, mine.value); err != nil {
 		// Nobody sees it where it is. The next writer takes it away if this fails.
 		_, _ = r.ask(ctx, r.del(mine))
-		return err
+		return nil, err
 	}
-	if err := r.clear(ctx, before); err != nil {
-		return err
-	}
-	now, err := r.inForce(ctx)
+	now, err := r.clear(ctx, list[:at])
 	if err != nil || now == mine {
-		return err
+		return []entry{now}, err
 	}
-	answers, err = r.ask(ctx, r.show())
-	if err != nil {
-		return err
+	if answers, err = r.ask(ctx, r.show()); err != nil {
+		return nil, err
 	}
-	if list, err = r.list(answers[0]); err != nil {
-		return err
-	}
-	return r.lost(list, fence, value)
+	return r.list(answers[0])
 }
 
-// lost is what has become of a route whose entry is not in force although
-// nothing stood before it any more: a higher fence has overtaken it, another
-// writer has put the same under the same fence, or somebody has replaced the map.
-func (r *Router) lost(list []entry, fence uint64, value string) error {
-	if err := refuse(list, fence, value); err != nil {
-		return err
-	}
-	if holds(list, fence, value) {
-		return nil
-	}
-	return fmt.Errorf("somebody else changed the map %s meanwhile: %w", r.config.Map, traffic.ErrConflict)
-}
-
-// clear takes away what matches, the last first: then no entry is ever in force
-// that was not before, until the first goes and ours is. Those that are gone
-// already were taken away by another writer, who did the same.
-func (r *Router) clear(ctx context.Context, before []entry) error {
+// clear takes away what matches, the last first, and returns what is in force
+// then: no entry is ever in force that was not before, until the first goes and
+// ours is. Those that are gone already were taken away by another writer, who did
+// the same.
+func (r *Router) clear(ctx context.Context, before []entry) (entry, error) {
 	var commands []string
 	length := 0
 	for _, e := range slices.Backward(before) {
 		if !e.matches() {
 			continue
 		}
-		command := r.del(e)
-		if length += len(command) + 1; length > maxLine {
+		if length > maxLine {
 			if _, err := r.ask(ctx, commands...); err != nil {
-				return err
+				return entry{}, err
 			}
-			commands, length = nil, len(command)+1
+			commands, length = nil, 0
 		}
-		commands = append(commands, command)
+		commands = append(commands, r.del(e))
+		length += len(r.del(e)) + 1
 	}
-	if len(commands) == 0 {
-		return nil
-	}
-	answers, err := r.ask(ctx, commands...)
+	answers, err := r.ask(ctx, append(commands, r.get())...)
 	if err != nil {
-		return err
+		return entry{}, err
 	}
-	for _, a := range answers {
+	last := len(answers) - 1
+	for _, a := range answers[:last] {
 		if a != "" && !strings.Contains(strings.ToLower(a), "not found") {
-			return r.refused("del map", a)
+			return entry{}, r.refused("del map", a)
 		}
 	}
-	return nil
+	return r.entry(answers[last])
 }
 
 // refuse is why a route may not be put in force behind those in list: one of
-// them has a higher fence, or another route under the same.
+// them has a higher fence, or the first of the same fence has another route. The
+// first decides because those behind it are refused in the same way.
 func refuse(list []entry, fence uint64, value string) error {
+	met := false
+	var conflict error
 	for _, e := range list {
-		switch f, _, ok := e.fence(); {
-		case ok && f > fence:
+		f, _, ok := e.fence()
+		switch {
+		case !ok:
+		case f > fence:
 			return fmt.Errorf("fence %d after %d: %w", fence, f, traffic.ErrFenced)
-		case ok && f == fence && !e.wrote(value):
-			return fmt.Errorf("fence %d, which was used for another route: %w", fence, traffic.ErrConflict)
+		case f == fence && !met:
+			met = true
+			if !e.wrote(value) {
+				conflict = fmt.Errorf("fence %d, which was used for another route: %w", fence, traffic.ErrConflict)
+			}
 		}
 	}
-	return nil
+	return conflict
 }
 
 // holds reports whether the route is in force as it was written under fence.
@@ -151,19 +156,24 @@ func (r *Router) look(ctx context.Context, arms traffic.Arms) ([]entry, error) {
 
 // inForce asks HAProxy for the entry that a request finds; the zero entry if there is none.
 func (r *Router) inForce(ctx context.Context) (entry, error) {
-	answers, err := r.ask(ctx, "get map "+r.config.Map+" "+strconv.Itoa(pivot))
+	answers, err := r.ask(ctx, r.get())
 	if err != nil {
 		return entry{}, err
 	}
-	e, ok := parseGet(answers[0])
-	if !ok {
-		return entry{}, r.refused("get map", answers[0])
-	}
-	return e, nil
+	return r.entry(answers[0])
 }
 
 func (r *Router) show() string       { return "show map " + r.config.Map }
+func (r *Router) get() string        { return "get map " + r.config.Map + " " + strconv.Itoa(pivot) }
 func (r *Router) del(e entry) string { return "del map " + r.config.Map + " " + e.key }
+
+func (r *Router) entry(answer string) (entry, error) {
+	e, ok := parseGet(answer)
+	if !ok {
+		return entry{}, r.refused("get map", answer)
+	}
+	return e, nil
+}
 
 func (r *Router) list(answer string) ([]entry, error) {
 	list, ok := parseList(answer)

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -135,6 +134,36 @@ func (s *server) start() {
 func (s *server) kill() {
 	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
 	_ = s.cmd.Wait()
+}
+
+// worker is the process that answers at the stats socket.
+func (s *server) worker() string {
+	text, err := s.ask("show info")
+	if err != nil {
+		return ""
+	}
+	_, rest, _ := strings.Cut(text, "\nPid: ")
+	pid, _, _ := strings.Cut(rest, "\n")
+	return pid
+}
+
+// reload begins a new worker, and returns when the old one does not answer any more.
+func (s *server) reload(t *testing.T, old string) {
+	t.Helper()
+	var asked time.Time
+	eventually(t, "a new worker", func() error {
+		// A master that is still busy with the last reload misses a signal.
+		if time.Since(asked) > time.Second {
+			asked = time.Now()
+			if err := s.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
+				return err
+			}
+		}
+		if now := s.worker(); now == "" || now == old {
+			return fmt.Errorf("the worker is %q", now)
+		}
+		return nil
+	})
 }
 
 // ask is the runtime API by hand.
@@ -300,14 +329,16 @@ func (p *pool) close() {
 
 // relay stands between a router and the stats socket, and fails on demand.
 type relay struct {
-	t       *testing.T
-	path    string
-	to      string
-	fault   atomic.Int32 // a traffictest.Fault, or passing
-	asked   atomic.Int32
-	deaf    atomic.Int32 // which question from now on loses its answer
-	hanging sync.Map
-	l       atomic.Pointer[net.Listener]
+	t      *testing.T
+	path   string
+	to     string
+	fault  atomic.Int32 // a traffictest.Fault, or passing
+	asked  atomic.Int32
+	deaf   atomic.Int32 // the question that loses its answer
+	hold   atomic.Int32 // the question that waits
+	held   chan struct{}
+	resume chan struct{}
+	l      atomic.Pointer[net.Listener]
 }
 
 const passing = -1
@@ -344,6 +375,10 @@ func (r *relay) down() { (*r.l.Load()).Close() }
 func (r *relay) serve(conn net.Conn) {
 	defer conn.Close()
 	n := r.asked.Add(1)
+	if n == r.hold.Load() {
+		close(r.held)
+		<-r.resume
+	}
 	switch fault := r.fault.Load(); fault {
 	case int32(traffictest.Hanging):
 		_, _ = io.Copy(io.Discard, conn)
@@ -381,6 +416,22 @@ func (r *relay) breaks(f traffictest.Fault) (mend func()) {
 // loseAnswer loses the answer to the nth question from now on.
 func (r *relay) loseAnswer(n int) { r.deaf.Store(r.asked.Load() + int32(n)) }
 
+// holdAt keeps the nth question from now on waiting until resume is called.
+func (r *relay) holdAt(n int) (resume func()) {
+	r.held, r.resume = make(chan struct{}), make(chan struct{})
+	r.hold.Store(r.asked.Load() + int32(n))
+	return sync.OnceFunc(func() { close(r.resume) })
+}
+
+func (r *relay) isHeld() error {
+	select {
+	case <-r.held:
+		return nil
+	default:
+		return errors.New("not yet")
+	}
+}
+
 func eventually(t *testing.T, what string, try func() error) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -416,5 +467,3 @@ func observe(t *testing.T, r traffic.Router) traffic.Seen {
 	}
 	return seen
 }
-
-func same(a, b map[string]int) bool { return maps.Equal(a, b) }

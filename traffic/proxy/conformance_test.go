@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rheostat-go/rheostat/traffic"
@@ -105,40 +106,82 @@ func sender(c *http.Client, to string) func(context.Context, traffictest.Request
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	backends := pair(t)
 	t.Run("handler", func(t *testing.T) {
 		t.Parallel()
 		traffictest.Run(t, func(t *testing.T) traffictest.Subject {
 			o := proxy.Options{File: filepath.Join(t.TempDir(), "route.json")}
-			return subject(t, backends, o, func(p *proxy.Proxy) (*http.Client, string) { return client(t), front(t, p) })
+			return subject(t, o, func(p *proxy.Proxy) (*http.Client, string) { return client(t), front(t, p) })
 		})
 	})
 	t.Run("round tripper", func(t *testing.T) {
 		t.Parallel()
 		traffictest.Run(t, func(t *testing.T) traffictest.Subject {
 			o := proxy.Options{File: filepath.Join(t.TempDir(), "route.json"), Health: "/healthz"}
-			return subject(t, backends, o, func(p *proxy.Proxy) (*http.Client, string) {
+			return subject(t, o, func(p *proxy.Proxy) (*http.Client, string) {
 				return &http.Client{Transport: p.RoundTripper()}, "http://service.example/"
 			})
 		})
 	})
 }
 
-func subject(t *testing.T, backends map[string][]*url.URL, o proxy.Options, reach func(*proxy.Proxy) (*http.Client, string)) traffictest.Subject {
+func subject(t *testing.T, o proxy.Options, reach func(*proxy.Proxy) (*http.Client, string)) traffictest.Subject {
 	t.Helper()
+	backends, c := pair(t), &suspect{}
+	backends["candidate"] = []*url.URL{serve(t, c.ServeHTTP)}
+	t.Cleanup(c.mend) // before the server waits for its requests
 	var again func(context.Context) (traffictest.Subject, error)
 	again = func(context.Context) (traffictest.Subject, error) {
 		p, err := proxy.New(backends, o)
 		if err != nil {
 			return traffictest.Subject{}, err
 		}
-		return traffictest.Subject{Router: p, Send: sender(reach(p)), Restart: again}, nil
+		return traffictest.Subject{Router: p, Send: sender(reach(p)), Restart: again, Copies: c.copies.Load, Break: c.breaks}, nil
 	}
 	s, err := again(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// suspect is a candidate that can be made to fail.
+type suspect struct {
+	copies  atomic.Uint64
+	failing atomic.Bool
+	hanging atomic.Pointer[chan struct{}]
+}
+
+func (s *suspect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get(proxy.MirrorHeader) != "" {
+		s.copies.Add(1)
+	}
+	if mended := s.hanging.Load(); mended != nil {
+		<-*mended
+	}
+	if s.failing.Load() {
+		w.WriteHeader(http.StatusInternalServerError)
+	}
+	fmt.Fprint(w, "candidate")
+}
+
+func (s *suspect) breaks(_ context.Context, f traffictest.Fault) (mend func(), err error) {
+	switch f {
+	case traffictest.CandidateHanging:
+		mended := make(chan struct{})
+		s.hanging.Store(&mended)
+	case traffictest.CandidateFailing:
+		s.failing.Store(true)
+	default:
+		return nil, fmt.Errorf("the proxy is its own control plane: %w", errors.ErrUnsupported)
+	}
+	return s.mend, nil
+}
+
+func (s *suspect) mend() {
+	s.failing.Store(false)
+	if mended := s.hanging.Swap(nil); mended != nil {
+		close(*mended)
+	}
 }
 
 // split is a route between the pair.

@@ -26,11 +26,13 @@ const (
 
 // API is the calls that a Router makes. *elasticloadbalancingv2.Client has them.
 type API interface {
-	// DescribeListeners reads a listener, and ModifyListener changes its default actions.
+	// DescribeListeners reads a listener.
 	DescribeListeners(ctx context.Context, in *elbv2.DescribeListenersInput, o ...func(*elbv2.Options)) (*elbv2.DescribeListenersOutput, error)
+	// ModifyListener changes the default actions of a listener.
 	ModifyListener(ctx context.Context, in *elbv2.ModifyListenerInput, o ...func(*elbv2.Options)) (*elbv2.ModifyListenerOutput, error)
-	// DescribeRules reads a rule, and ModifyRule changes its actions.
+	// DescribeRules reads a rule.
 	DescribeRules(ctx context.Context, in *elbv2.DescribeRulesInput, o ...func(*elbv2.Options)) (*elbv2.DescribeRulesOutput, error)
+	// ModifyRule changes the actions of a rule.
 	ModifyRule(ctx context.Context, in *elbv2.ModifyRuleInput, o ...func(*elbv2.Options)) (*elbv2.ModifyRuleOutput, error)
 	// DescribeTargetHealth reads the targets of a group.
 	DescribeTargetHealth(ctx context.Context, in *elbv2.DescribeTargetHealthInput, o ...func(*elbv2.Options)) (*elbv2.DescribeTargetHealthOutput, error)

@@ -29,8 +29,7 @@ func Example() {
 	}
 	for range 2 {
 		_, err := client.SwapEnvironmentCNAMEs(context.Background(), swap)
-		var refused smithy.APIError
-		if errors.As(err, &refused) {
+		if refused, ok := errors.AsType[smithy.APIError](err); ok {
 			fmt.Println(refused.ErrorCode())
 		}
 	}

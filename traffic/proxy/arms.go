@@ -44,6 +44,7 @@ func (p *Proxy) SetArm(name string, backends ...*url.URL) error {
 	}
 	p.turn <- struct{}{}
 	defer func() { <-p.turn }()
+	defer p.jury.wake()
 	if known := (*p.arms.Load())[name]; known != nil {
 		known.pool.set(backends)
 		return nil
@@ -83,6 +84,7 @@ func (p *Proxy) RemoveArm(name string) error {
 		return fmt.Errorf("proxy: arm %q: %d requests are under way: wait for Drained", name, a.inFlight.count())
 	}
 	p.changeArms(func(arms map[string]*arm) { delete(arms, name) })
+	p.jury.wake()
 	return nil
 }
 

@@ -40,10 +40,14 @@ type Options struct {
 	// environment, five seconds to connect.
 	Transport http.RoundTripper
 
-	// Health is a path such as "/healthz" that Observe asks each backend for; 2xx
-	// and 3xx within a second are well, anything else is not. "" only connects.
+	// Health is a path such as "/healthz" that each backend is asked for, by Run and
+	// by an Observe without a Run: 2xx and 3xx are well, anything else is not. ""
+	// only connects.
 	// An arm has room for as much as the part of its backends that are well.
 	Health string
+
+	// Checks say how Run looks after the backends.
+	Checks Checks
 
 	// Ejection says when a backend that fails is left alone.
 	Ejection Ejection
@@ -75,6 +79,7 @@ type Proxy struct {
 	transport http.RoundTripper
 	buffers   bufferPool
 	copying   copying
+	jury      *jury
 
 	// turn is held by whoever changes arms or plan. It is a channel so that
 	// waiting for it ends with the caller's context.
@@ -93,7 +98,7 @@ var (
 // afterwards never sends a request another way. A file that cannot be read, or
 // that names an arm which is not there, is an error.
 func New(arms map[string][]*url.URL, o Options) (*Proxy, error) {
-	p := &Proxy{options: o, log: o.Logger, transport: o.Transport, turn: make(chan struct{}, 1)}
+	p := &Proxy{options: o, log: o.Logger, transport: o.Transport, turn: make(chan struct{}, 1), jury: newJury(o.Checks)}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}

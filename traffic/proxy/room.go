@@ -5,6 +5,7 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -16,11 +17,8 @@ import (
 	"github.com/rheostat-go/rheostat/traffic"
 )
 
-// checkTimeout is how long a backend may take to show that it is there.
-const checkTimeout = time.Second
-
-// room is what the arms of the plan could carry. An arm that answers is taken
-// to have room for everything: how much it could bear, only its owner knows.
+// room is what the arms of the plan could carry. An arm whose backends are all well
+// is taken to have room for everything: how much it could bear, only its owner knows.
 func (p *Proxy) room(ctx context.Context, now *plan) traffic.Room {
 	if p.options.Room != nil {
 		room, err := p.options.Room(ctx)
@@ -34,8 +32,8 @@ func (p *Proxy) room(ctx context.Context, now *plan) traffic.Room {
 	}
 	room := traffic.Room{Known: true}
 	var wg sync.WaitGroup
-	wg.Go(func() { room.Stable = p.check(ctx, now.stable) })
-	wg.Go(func() { room.Candidate = p.check(ctx, now.candidate) })
+	wg.Go(func() { room.Stable = p.part(ctx, now.stable) })
+	wg.Go(func() { room.Candidate = p.part(ctx, now.candidate) })
 	wg.Wait()
 	if ctx.Err() != nil {
 		// A check that was cut short says nothing about the arm.
@@ -44,46 +42,71 @@ func (p *Proxy) room(ctx context.Context, now *plan) traffic.Room {
 	return room
 }
 
-// check is the part of the arm's backends that answer.
-func (p *Proxy) check(ctx context.Context, a *arm) traffic.Weight {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
+// part is the part of the arm's backends that are well: what Run has seen of them
+// lately, or a check now.
+func (p *Proxy) part(ctx context.Context, a *arm) traffic.Weight {
 	pool := a.pool.backends()
 	var well atomic.Int64
 	var wg sync.WaitGroup
 	for _, b := range pool {
-		wg.Go(func() {
-			if p.answers(ctx, b) {
-				well.Add(1)
-			}
-		})
+		switch is, known := b.well(p.jury.rules); {
+		case !known:
+			wg.Go(func() {
+				if p.check(ctx, b) == nil {
+					well.Add(1)
+				}
+			})
+		case is:
+			well.Add(1)
+		}
 	}
 	wg.Wait()
 	return traffic.Weight(well.Load() * int64(traffic.Full) / int64(len(pool))) //nolint:gosec // at most Full
 }
 
-// answers reports whether the backend shows that it is there.
-func (p *Proxy) answers(ctx context.Context, b *backend) bool {
+// well reports whether the backend is well, if that is known without a check.
+func (b *backend) well(rules Checks) (is, known bool) {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	now := time.Now()
+	switch {
+	case b.ejected && b.pool.at(now) < b.due:
+		return false, true
+	case b.seen.IsZero() || now.Sub(b.seen) > 2*(rules.Every+rules.Timeout):
+		return false, false
+	}
+	return b.passed && !b.failing, true
+}
+
+// check asks the backend to show that it is well.
+func (p *Proxy) check(ctx context.Context, b *backend) error {
+	ctx, cancel := context.WithTimeout(ctx, p.jury.rules.Timeout)
+	defer cancel()
 	if p.options.Health == "" {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address(b.url))
 		if err != nil {
-			return false
+			return err
 		}
 		_ = conn.Close() // it has served its purpose
-		return true
+		return nil
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url.JoinPath(p.options.Health).String(), http.NoBody)
 	if err != nil {
-		return false
+		return err
 	}
 	res, err := p.transport.RoundTrip(req)
 	if err != nil {
-		return false
+		return err
 	}
 	defer func() { _ = res.Body.Close() }()
 	// A short body is read to the end, so that the connection can be used again.
-	_, err = io.Copy(io.Discard, io.LimitReader(res.Body, bufferSize))
-	return err == nil && res.StatusCode < http.StatusBadRequest
+	if _, err := io.Copy(io.Discard, io.LimitReader(res.Body, bufferSize)); err != nil {
+		return err
+	}
+	if res.StatusCode >= http.StatusBadRequest {
+		return fmt.Errorf("%s answered %s", p.options.Health, res.Status)
+	}
+	return nil
 }
 
 // address is the URL's host with its port.

@@ -110,6 +110,9 @@ type Finding struct {
 	// Low and High bound Value, where the judge knows an interval.
 	Low  float64 `json:"low,omitempty"`
 	High float64 `json:"high,omitempty"`
+	// Evidence is how much speaks for harm, where the judge weighs evidence: the
+	// logarithm of how many to 1. It is 0 where nothing speaks either way.
+	Evidence float64 `json:"evidence,omitempty"`
 	// N and BaselineN count what the two numbers rest on: requests, samples.
 	N         uint64 `json:"n,omitempty"`
 	BaselineN uint64 `json:"baselineN,omitempty"`
@@ -132,9 +135,9 @@ func (f Finding) Answers(c Check) bool {
 // Sound is f, or an Inconclusive finding that says so when one of its numbers is
 // NaN or infinite: such a number is never evidence, and cannot be saved.
 func (f Finding) Sound() Finding {
-	for _, v := range [...]float64{f.Value, f.Baseline, f.Low, f.High} {
+	for _, v := range [...]float64{f.Value, f.Baseline, f.Low, f.High, f.Evidence} {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			f.Value, f.Baseline, f.Low, f.High = 0, 0, 0, 0
+			f.Value, f.Baseline, f.Low, f.High, f.Evidence = 0, 0, 0, 0, 0
 			f.Verdict = Inconclusive
 			f.Reason = "the judge reported a number that is not finite"
 			return f

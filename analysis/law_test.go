@@ -73,6 +73,9 @@ func TestJudgesKeepTheLaw(t *testing.T) {
 		"waits":      errorRate(t, analysis.ThresholdOptions{NoData: analysis.NoDataPending, ConsecutiveErrorLimit: -1}),
 		"all of two": both(t, analysis.All),
 		"any of two": both(t, analysis.Any),
+		"compare": func(n *analysistest.Counter) analysis.Judge {
+			return compare(t, n, analysis.CompareOptions{Interval: time.Minute, IdleLimit: 1})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -42,7 +42,7 @@ func FullState(service string, rev uint64) strategy.State {
 		Checks: []strategy.CheckState{
 			{Lane: "eu", Name: "errors", Finding: analysis.Finding{
 				Run: 3, Step: 1, Since: at, At: at.Add(4), Verdict: analysis.Fail, Value: 0.1, Baseline: 1.0 / 3, Low: 1e-9, High: 1e21,
-				N: 1<<53 + 1, BaselineN: rev, Reason: "too many", State: `{"seen":[1,2,3]}`,
+				N: 1<<53 + 1, BaselineN: rev, Evidence: -2.5, Reason: "too many", State: `{"seen":[1,2,3]}`,
 			}},
 			{Lane: "us", Name: "errors"},
 		},

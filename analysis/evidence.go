@@ -1,0 +1,212 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package analysis
+
+import "math"
+
+// block is what both arms counted over the same time: requests, and how many of
+// them were bad. A block is used once.
+type block struct {
+	candidate, stable tallied
+}
+
+// tallied is requests and how many of them were bad.
+type tallied struct{ n, bad float64 }
+
+// Margin is how much worse than stable the candidate may be: its share of bad
+// requests may be Ratio times stable's, and Abs on top. Ratio 1 and Abs 0.005 is
+// half a percentage point; Ratio 0 forgets stable and leaves a fixed limit.
+type Margin struct {
+	Ratio float64 `json:"ratio"`
+	Abs   float64 `json:"abs"`
+}
+
+// of is the highest share that is not too bad beside stable's.
+func (m Margin) of(stable float64) float64 { return m.Ratio*stable + m.Abs }
+
+// direction is what evidence is gathered for.
+type direction uint8
+
+const (
+	harm direction = iota // the candidate is worse than the margin
+	safe                  // it is better than the margin
+)
+
+const (
+	// floor keeps shares away from 0 and 1, where one request would be infinite
+	// evidence.
+	floor = 1e-7
+	// forget is what a block leaves of the guess at stable's share.
+	forget = 0.94
+	// alternatives is how many answers to "how bad is it, if it is bad" are tried.
+	alternatives = 7
+)
+
+// excess places the alternatives of harm between the margin and everything bad,
+// and slack those of safety between the margin and nothing bad. The last
+// alternative of each is what the candidate has shown so far.
+var (
+	excess = [alternatives - 1]float64{0.002, 0.006, 0.02, 0.06, 0.2, 0.5}
+	slack  = [alternatives - 1]float64{0, 0.15, 0.3, 0.45, 0.6, 0.8}
+)
+
+// eprocess gathers evidence, block by block, that the candidate's share of bad
+// requests is on one side of a margin over stable's, whatever stable's is and
+// however it drifts.
+//
+// For each alternative the likelihood ratio of a block is taken against the point
+// on the margin that the alternative is hardest to tell from. For requests that are
+// independent given the block, that ratio has an expectation of at most 1 as long
+// as the candidate is on the other side (the convex case of Turner, Ly and
+// Grünwald, "Generic E-variables for exact sequential k-sample tests", 2021), so
+// the product over blocks, averaged over alternatives, crosses 1/α with a chance of
+// at most α, ever (Ville): asking often costs nothing. Alternatives are fixed
+// before the block is seen.
+type eprocess struct {
+	// Log is the logarithm of the product, for each alternative.
+	Log [alternatives]float64 `json:"log"`
+	// Stable is the guess at stable's share for the next block.
+	Stable float64 `json:"stable"`
+	// N and Bad are what the candidate has shown so far, for the last alternative.
+	N   float64 `json:"n"`
+	Bad float64 `json:"bad"`
+}
+
+// evidence is the logarithm of the mean over alternatives: how many times more
+// likely, in nats.
+func (e *eprocess) evidence() float64 {
+	top := e.Log[0]
+	for _, l := range e.Log[1:] {
+		top = max(top, l)
+	}
+	sum := 0.0
+	for _, l := range e.Log {
+		sum += math.Exp(l - top)
+	}
+	return top + math.Log(sum/alternatives)
+}
+
+// temper divides what each arm's requests say, for arms whose bad requests come in
+// bursts. 1 is for requests that are independent; more keeps the evidence valid
+// (Jensen) and makes it weaker.
+type temper struct{ candidate, stable float64 }
+
+var independent = temper{1, 1}
+
+// add takes a block into account.
+func (e *eprocess) add(d direction, m Margin, b block, t temper) {
+	if b.candidate.n > 0 && (b.stable.n > 0 || m.Ratio == 0) {
+		e.weigh(d, m, b, t)
+	}
+	if b.stable.n > 0 {
+		e.Stable = forget*e.Stable + (1-forget)*b.stable.bad/b.stable.n
+	}
+	e.N += b.candidate.n
+	e.Bad += b.candidate.bad
+}
+
+func (e *eprocess) weigh(d direction, m Margin, b block, t temper) {
+	stable := clamp(e.Stable)
+	edge := m.of(stable)
+	if edge <= floor || edge >= 1-floor {
+		return // everything is within such a margin, or nothing
+	}
+	for i := range e.Log {
+		candidate, ok := e.alternative(d, i, edge)
+		if !ok {
+			continue
+		}
+		e.Log[i] += ratio(m, b, candidate, stable, t)
+	}
+}
+
+// alternative is the candidate's share that evidence is gathered for.
+func (e *eprocess) alternative(d direction, i int, edge float64) (share float64, ok bool) {
+	switch {
+	case i == alternatives-1:
+		// What it has shown, held back by one request at the edge.
+		share = (e.Bad + edge) / (e.N + 1)
+	case d == harm:
+		share = edge + (1-edge)*excess[i]
+	default:
+		share = edge * slack[i]
+	}
+	share = clamp(share)
+	if d == harm {
+		return share, share > edge
+	}
+	return share, share < edge
+}
+
+// ratio is the logarithm of the likelihood ratio of the block: the alternative
+// against the nearest point on the margin.
+func ratio(m Margin, b block, candidate, stable float64, t temper) float64 {
+	c0, s0 := m.Abs, stable
+	if m.Ratio > 0 {
+		s0 = m.nearest(b.candidate.n/t.candidate, b.stable.n/t.stable, candidate, stable)
+		c0 = m.of(s0)
+	}
+	if c0 <= 0 || c0 >= 1 {
+		return 0
+	}
+	l := b.candidate.log(candidate, c0) / t.candidate
+	if m.Ratio > 0 {
+		l += b.stable.log(stable, s0) / t.stable
+	}
+	return l
+}
+
+// log is the logarithm of the likelihood ratio of p against q.
+func (t tallied) log(p, q float64) float64 {
+	return t.bad*math.Log(p/q) + (t.n-t.bad)*math.Log((1-p)/(1-q))
+}
+
+// nearest is stable's share at the point on the margin that is hardest to tell
+// from the alternative: where n·KL(candidate‖margin) + s·KL(stable‖q) is least. The
+// derivative, times what is positive, is a cubic that changes its sign once
+// between stable's share and where the margin meets the candidate's.
+func (m Margin) nearest(n, s, candidate, stable float64) float64 {
+	slope := func(q float64) float64 {
+		h := m.of(q)
+		return n*m.Ratio*(h-candidate)*q*(1-q) + s*(q-stable)*h*(1-h)
+	}
+	low, high := stable, min((candidate-m.Abs)/m.Ratio, 1)
+	if high < low {
+		low, high = max(high, 0), low
+	}
+	below, above := slope(low), slope(high)
+	if below >= 0 {
+		return low
+	}
+	if above <= 0 {
+		return high
+	}
+	at := high
+	for side := 0; high-low > 1e-13*high; {
+		at = (low*above - high*below) / (above - below)
+		if !(at > low && at < high) {
+			return (low + high) / 2 // no number lies between
+		}
+		// Regula falsi with the Illinois rule: an end that stays twice counts half.
+		switch f := slope(at); {
+		case f < 0:
+			low, below = at, f
+			if side < 0 {
+				above /= 2
+			}
+			side = -1
+		case f > 0:
+			high, above = at, f
+			if side > 0 {
+				below /= 2
+			}
+			side = 1
+		default:
+			return at
+		}
+	}
+	return at
+}
+
+func clamp(p float64) float64 { return min(max(p, floor), 1-floor) }

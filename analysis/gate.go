@@ -1,0 +1,181 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package analysis
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+const (
+	// maxBounds is how many latency bounds are compared at most.
+	maxBounds = 6
+	// most is the part of stable's requests that may be above a bound for it to tell
+	// anything: one that nearly all are above says little about a slower candidate.
+	// Of the bounds that fewer than least are above, the first is enough.
+	most, least = 0.6, 0.0003
+	// raise is how much evidence, in nats, a block must add to count as raising it.
+	raise = 0.1
+)
+
+// question is one share that is compared: of the requests that failed, or that
+// took longer than a bound.
+type question struct {
+	// Above is the bound; 0 is for failures.
+	Above time.Duration `json:"aboveNs,omitempty"`
+	// Harm goes through the whole run, Safe begins anew with each step.
+	Harm eprocess `json:"harm"`
+	Safe eprocess `json:"safe"`
+	// StableN and StableBad go with Harm's N and Bad: what stable has shown.
+	StableN   float64 `json:"stableN,omitempty"`
+	StableBad float64 `json:"stableBad,omitempty"`
+}
+
+// gate is all that a Compare asks, and what it has gathered.
+type gate struct {
+	Questions []question `json:"questions"`
+	// Raised counts the blocks that have raised the evidence of harm.
+	Raised int `json:"raised,omitempty"`
+	// StepN is how many requests of the candidate this step has seen.
+	StepN float64 `json:"stepN,omitempty"`
+}
+
+// newGate asks for failures, and for latency where stable's counts show which
+// bounds tell something.
+func newGate(stable Counts) gate {
+	g := gate{Questions: []question{{}}}
+	for _, above := range telling(stable) {
+		g.Questions = append(g.Questions, question{Above: above})
+	}
+	for i := range g.Questions {
+		q := &g.Questions[i]
+		// Stable's own past is the first guess, held back by a request that is a
+		// thousandth bad. A guess may be wrong: it costs time, not validity.
+		t := of(stable, q.Above)
+		q.Harm.Stable = (t.bad + 0.001) / (t.n + 1)
+		q.Safe.Stable = q.Harm.Stable
+	}
+	return g
+}
+
+// telling are the bounds that say something about these requests, evenly spread
+// over those that do.
+func telling(c Counts) []time.Duration {
+	if len(c.Bounds) == 0 || len(c.Latency) != len(c.Bounds)+1 {
+		return nil
+	}
+	var list []time.Duration
+	for _, bound := range c.Bounds {
+		t := of(c, bound)
+		share := t.bad / max(t.n, 1)
+		if t.n < 100 || share <= most {
+			list = append(list, bound)
+		}
+		if t.n >= 100 && share < least {
+			break
+		}
+	}
+	if len(list) <= maxBounds {
+		return list
+	}
+	spread := make([]time.Duration, maxBounds)
+	for i := range spread {
+		spread[i] = list[i*(len(list)-1)/(maxBounds-1)]
+	}
+	return slices.Compact(spread)
+}
+
+// of counts the requests that failed, or that took longer than a bound of c's.
+func of(c Counts, above time.Duration) tallied {
+	if above == 0 {
+		return tallied{float64(c.Requests), float64(min(c.Errors, c.Requests))}
+	}
+	var t tallied
+	at, _ := slices.BinarySearch(c.Bounds, above)
+	for i, n := range c.Latency {
+		t.n += float64(n)
+		if i > at {
+			t.bad += float64(n)
+		}
+	}
+	return t
+}
+
+// step begins a step: what was shown to be safe at one weight may not be at another.
+func (g *gate) step() {
+	for i := range g.Questions {
+		q := &g.Questions[i]
+		q.Safe = eprocess{Stable: q.Harm.Stable}
+	}
+	g.StepN = 0
+}
+
+// observe takes a block into account. It is the hot path of a check.
+func (g *gate) observe(o *CompareOptions, candidate, stable *Counts) {
+	before := g.harm()
+	for i := range g.Questions {
+		q := &g.Questions[i]
+		t := &o.Errors
+		if q.Above > 0 {
+			t = &o.Latency
+		}
+		b := block{of(*candidate, q.Above), of(*stable, q.Above)}
+		q.Harm.add(harm, t.Harm, b, independent)
+		q.Safe.add(safe, t.Safe, b, independent)
+		q.StableN += b.stable.n
+		q.StableBad += b.stable.bad
+	}
+	if g.harm() > before+raise {
+		g.Raised++
+	}
+	g.StepN += float64(candidate.Requests)
+}
+
+// share is what a question weighs in the mean: failures half, the bounds the rest.
+func (g *gate) share(i int) float64 {
+	switch n := len(g.Questions); {
+	case n == 1:
+		return 1
+	case i == 0:
+		return 0.5
+	default:
+		return 0.5 / float64(n-1)
+	}
+}
+
+// harm is the logarithm of the mean over the questions of how many times more
+// likely it is that the candidate does harm. A mean of e-values is one, whatever
+// the questions have to do with each other.
+func (g *gate) harm() float64 {
+	top := math.Inf(-1)
+	for i := range g.Questions {
+		top = max(top, g.Questions[i].Harm.evidence())
+	}
+	sum := 0.0
+	for i := range g.Questions {
+		sum += g.share(i) * math.Exp(g.Questions[i].Harm.evidence()-top)
+	}
+	return top + math.Log(sum)
+}
+
+// safe is the least evidence that any question has for safety: all must have it.
+func (g *gate) safe() float64 {
+	lowest := math.Inf(1)
+	for i := range g.Questions {
+		lowest = min(lowest, g.Questions[i].Safe.evidence())
+	}
+	return lowest
+}
+
+// worst is the question with the most evidence of harm.
+func (g *gate) worst() *question {
+	worst, top := &g.Questions[0], math.Inf(-1)
+	for i := range g.Questions {
+		if e := g.Questions[i].Harm.evidence() + math.Log(g.share(i)); e > top {
+			worst, top = &g.Questions[i], e
+		}
+	}
+	return worst
+}

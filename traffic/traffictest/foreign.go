@@ -66,6 +66,28 @@ var foreignCases = []testCase{
 		},
 	},
 	{
+		name: "drift is laid at the right door",
+		why: "Writer names who wrote the route in force, or nobody. After the router's own write it no longer names the other tool, " +
+			"and after the next foreign one it names that: whoever is woken at night calls the one who is named.",
+		needs: []need{needForeign},
+		run: func(r *run) {
+			r.set(1, r.route(0))
+			own := r.see().Writer
+			for i, writer := range []string{foreignWriter, "somebody-new"} {
+				drift := r.route(traffic.Full)
+				if err := r.Foreign(r.ctx, drift, writer); err != nil {
+					r.Fatalf("Subject.Foreign(%v): %v", drift, err)
+				}
+				if got := r.comes(drift).Writer; got != "" && !strings.Contains(got, writer) {
+					r.Fatalf("Observe names %q as the writer, want %q", got, writer)
+				}
+				if got := r.set(i+2, r.route(0)).Writer; got != own {
+					r.Fatalf("Observe names %q as the writer after the router has put its route back, want %q as before", got, own)
+				}
+			}
+		},
+	},
+	{
 		name: "nil means in force, also after a foreign write",
 		why: "The route accepted last, applied again under its fence when somebody else has changed it, " +
 			"is either put back or refused with ErrConflict. Saying that all is well because it was accepted once is neither.",

@@ -6,7 +6,7 @@ package traffictest
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,33 +17,44 @@ import (
 // trafficOptions are those of a router that can do everything.
 var trafficOptions = traffic.Options{}
 
-// wrong is a Memory with parts exchanged.
+// wrong is a router over a target with parts exchanged.
 type wrong struct {
-	*traffic.Memory
+	*target
 	caps    func(traffic.Caps) traffic.Caps
 	apply   func(context.Context, uint64, traffic.Route) error
 	observe func(context.Context) (traffic.Seen, error)
+	meter   func(map[string]traffic.Reading)
 }
+
+var _ traffic.Meter = (*wrong)(nil)
 
 func (w *wrong) Caps() traffic.Caps {
 	if w.caps == nil {
-		return w.Memory.Caps()
+		return w.target.Caps()
 	}
-	return w.caps(w.Memory.Caps())
+	return w.caps(w.target.Caps())
 }
 
 func (w *wrong) Apply(ctx context.Context, fence uint64, r traffic.Route) error {
 	if w.apply == nil {
-		return w.Memory.Apply(ctx, fence, r)
+		return w.target.Apply(ctx, fence, r)
 	}
 	return w.apply(ctx, fence, r)
 }
 
 func (w *wrong) Observe(ctx context.Context) (traffic.Seen, error) {
 	if w.observe == nil {
-		return w.Memory.Observe(ctx)
+		return w.target.Observe(ctx)
 	}
 	return w.observe(ctx)
+}
+
+func (w *wrong) Meter(ctx context.Context) (map[string]traffic.Reading, error) {
+	readings, err := w.target.Meter(ctx)
+	if w.meter != nil {
+		w.meter(readings)
+	}
+	return readings, err
 }
 
 // mutant is a subject that is wrong in one way.
@@ -52,26 +63,37 @@ type mutant struct {
 	make func() Subject
 }
 
-// mutate makes a subject of a Memory that edit has spoilt, under a right data plane.
+// mutate makes routers that edit has spoilt, over a right target. Each instance
+// has a memory of its own.
 func mutate(name string, o traffic.Options, edit func(w *wrong)) mutant {
 	return mutant{name, func() Subject {
-		m := traffic.NewMemory(o)
-		w := &wrong{Memory: m}
-		edit(w)
-		return rightPlane().over(subject(m, w))
+		t := newTarget(o)
+		instance := func() *wrong {
+			w := &wrong{target: t}
+			edit(w)
+			return w
+		}
+		s := t.subject(instance())
+		s.Another = func(context.Context) (traffic.Router, error) { return instance(), nil }
+		return s
 	}}
+}
+
+// mutateApply spoils what comes before or after a write.
+func mutateApply(name string, edit func(w *wrong, ctx context.Context, fence uint64, r traffic.Route) error) mutant {
+	return mutate(name, trafficOptions, func(w *wrong) {
+		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error { return edit(w, ctx, fence, r) }
+	})
 }
 
 // mutateRoute spoils what is written.
 func mutateRoute(name string, edit func(*traffic.Route)) mutant {
-	return mutate(name, trafficOptions, func(w *wrong) {
-		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			if r.Validate() == nil {
-				r.Split = r.Split.Clone()
-				edit(&r)
-			}
-			return w.Memory.Apply(ctx, fence, r)
+	return mutateApply(name, func(w *wrong, ctx context.Context, fence uint64, r traffic.Route) error {
+		if r.Validate() == nil {
+			r.Split = r.Split.Clone()
+			edit(&r)
 		}
+		return w.target.Apply(ctx, fence, r)
 	})
 }
 
@@ -79,7 +101,7 @@ func mutateRoute(name string, edit func(*traffic.Route)) mutant {
 func mutateSeen(name string, edit func(*traffic.Seen)) mutant {
 	return mutate(name, trafficOptions, func(w *wrong) {
 		w.observe = func(ctx context.Context) (traffic.Seen, error) {
-			seen, err := w.Memory.Observe(ctx)
+			seen, err := w.target.Observe(ctx)
 			edit(&seen)
 			return seen, err
 		}
@@ -93,22 +115,50 @@ func mutateCaps(name string, edit func(*traffic.Caps)) mutant {
 	})
 }
 
+// mutateMeter spoils what is counted.
+func mutateMeter(name string, edit func(map[string]traffic.Reading)) mutant {
+	return mutate(name, trafficOptions, func(w *wrong) { w.meter = edit })
+}
+
 // mutatePlane spoils where requests go.
-func mutatePlane(name string, edit func(p *plane)) mutant {
+func mutatePlane(name string, edit func(p plane) plane) mutant {
 	return mutant{name, func() Subject {
-		p := rightPlane()
-		edit(p)
-		return p.over(memory(trafficOptions))
+		t := newTarget(trafficOptions)
+		t.plane = edit(t.plane)
+		return t.subject(t)
+	}}
+}
+
+// mutateChoice spoils the choice of a side.
+func mutateChoice(name string, chose func(traffic.Route, Request) bool) mutant {
+	return mutatePlane(name, func(p plane) plane { return p.choosing(chose) })
+}
+
+// mutateMatch spoils which requests match.
+func mutateMatch(name string, matches func(traffic.Route, Request) bool) mutant {
+	return mutatePlane(name, func(p plane) plane { return p.matching(matches) })
+}
+
+// mutateSend spoils what a client gets.
+func mutateSend(name string, edit func(t *target, ctx context.Context, q Request) (Answer, error)) mutant {
+	return mutant{name, func() Subject {
+		t := newTarget(trafficOptions)
+		s := t.subject(t)
+		s.Send = func(ctx context.Context, q Request) (Answer, error) { return edit(t, ctx, q) }
+		return s
 	}}
 }
 
 // mutateRestart spoils what a restart keeps.
-func mutateRestart(name string, next func(seen traffic.Seen) Subject) mutant {
+func mutateRestart(name string, next func(seen traffic.Seen, t *target)) mutant {
 	return mutant{name, func() Subject {
-		s := rightPlane().over(memory(trafficOptions))
+		t := newTarget(trafficOptions)
+		s := t.subject(t)
 		s.Restart = func(ctx context.Context) (Subject, error) {
-			seen, err := s.Router.Observe(ctx)
-			return next(seen), err
+			seen, err := t.Observe(ctx)
+			again := newTarget(trafficOptions)
+			next(seen, again)
+			return again.subject(again), err
 		}
 		return s
 	}}
@@ -149,10 +199,10 @@ var splitMutants = []mutant{
 	}),
 	mutate("does not go home from everything", trafficOptions, func(w *wrong) {
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			if seen, err := w.Memory.Observe(ctx); err == nil && seen.Route.Split.Candidate == traffic.Full && r.Split.Candidate == 0 {
+			if seen, err := w.target.Observe(ctx); err == nil && seen.Route.Split.Candidate == traffic.Full && r.Split.Candidate == 0 {
 				r.Split.Candidate = traffic.Full
 			}
-			return w.Memory.Apply(ctx, fence, r)
+			return w.target.Apply(ctx, fence, r)
 		}
 	}),
 	mutateRoute("misses a step of the ladder", func(r *traffic.Route) {
@@ -163,14 +213,14 @@ var splitMutants = []mutant{
 	mutate("shows the weight that it did not carry out", traffic.Options{Caps: traffic.Caps{Granularity: traffic.Percent(1), Evidence: traffic.Written}}, func(w *wrong) {
 		var asked atomic.Pointer[traffic.Route]
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			err := w.Memory.Apply(ctx, fence, r)
+			err := w.target.Apply(ctx, fence, r)
 			if err == nil {
 				asked.Store(&r)
 			}
 			return err
 		}
 		w.observe = func(ctx context.Context) (traffic.Seen, error) {
-			seen, err := w.Memory.Observe(ctx)
+			seen, err := w.target.Observe(ctx)
 			if r := asked.Load(); r != nil && seen.Writer == "" {
 				seen.Route = *r
 			}
@@ -183,7 +233,7 @@ var splitMutants = []mutant{
 			if r.Validate() == nil && !first.CompareAndSwap(nil, &r.Arms) {
 				r.Arms = *first.Load()
 			}
-			return w.Memory.Apply(ctx, fence, r)
+			return w.target.Apply(ctx, fence, r)
 		}
 	}),
 	mutateSeen("shows the arms the wrong way round", func(s *traffic.Seen) {
@@ -192,13 +242,21 @@ var splitMutants = []mutant{
 	mutateRoute("drops the mirror", func(r *traffic.Route) { r.Split.Mirror = 0 }),
 	mutateRoute("drops the matches", func(r *traffic.Route) { r.Split.Match = nil }),
 	mutateRoute("drops all matches but the first", func(r *traffic.Route) { r.Split.Match = r.Split.Match[:min(1, len(r.Split.Match))] }),
+	mutateRoute("drops matches on the query", func(r *traffic.Route) {
+		r.Split.Match = slices.DeleteFunc(r.Split.Match, func(m traffic.Match) bool { return m.Query != "" })
+	}),
+	mutateRoute("loses a part where the thousands are odd", func(r *traffic.Route) {
+		if w := r.Split.Candidate; w/1000%2 == 1 && w%1000 > 1 {
+			r.Split.Candidate--
+		}
+	}),
 	mutateRoute("drops stickiness", func(r *traffic.Route) { r.Split.Sticky = traffic.Sticky{} }),
 	mutate("never forgets a match", trafficOptions, func(w *wrong) {
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			if seen, err := w.Memory.Observe(ctx); err == nil && len(r.Split.Match) == 0 && r.Split.Validate() == nil {
+			if seen, err := w.target.Observe(ctx); err == nil && len(r.Split.Match) == 0 && r.Split.Validate() == nil {
 				r.Split.Match = seen.Route.Split.Match
 			}
-			return w.Memory.Apply(ctx, fence, r)
+			return w.target.Apply(ctx, fence, r)
 		}
 	}),
 }
@@ -209,16 +267,16 @@ var writeMutants = []mutant{
 	}),
 	mutate("takes the same again for a conflict", trafficOptions, func(w *wrong) {
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			if seen, err := w.Memory.Observe(ctx); err == nil && seen.Fence == fence && fence > 0 {
+			if seen, err := w.target.Observe(ctx); err == nil && seen.Fence == fence && fence > 0 {
 				return traffic.ErrConflict
 			}
-			return w.Memory.Apply(ctx, fence, r)
+			return w.target.Apply(ctx, fence, r)
 		}
 	}),
 	mutate("swaps instead of setting", trafficOptions, func(w *wrong) {
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			before, _ := w.Memory.Observe(ctx)
-			err := w.Memory.Apply(ctx, fence, r)
+			before, _ := w.target.Observe(ctx)
+			err := w.target.Apply(ctx, fence, r)
 			if after := r; err == nil && before.Route.Equal(r) && before.Fence == fence {
 				after.Split.Candidate = traffic.Full - r.Split.Candidate/2
 				w.Foreign(after, "")
@@ -230,9 +288,9 @@ var writeMutants = []mutant{
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
 			if ctx.Err() != nil {
 				r.Arms.Stable, r.Arms.Candidate = r.Arms.Candidate, r.Arms.Stable
-				return errors.Join(ctx.Err(), w.Memory.Apply(context.WithoutCancel(ctx), fence, r))
+				return errors.Join(ctx.Err(), w.target.Apply(context.WithoutCancel(ctx), fence, r))
 			}
-			return w.Memory.Apply(ctx, fence, r)
+			return w.target.Apply(ctx, fence, r)
 		}
 	}),
 	mutate("says nil when its context ends", trafficOptions, func(w *wrong) {
@@ -240,20 +298,20 @@ var writeMutants = []mutant{
 			if ctx.Err() != nil {
 				return nil
 			}
-			return w.Memory.Apply(ctx, fence, r)
+			return w.target.Apply(ctx, fence, r)
 		}
 	}),
 	mutate("applies after it has returned an error", trafficOptions, func(w *wrong) {
 		var late func()
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			err := w.Memory.Apply(ctx, fence, r)
+			err := w.target.Apply(ctx, fence, r)
 			if ctx.Err() != nil {
-				late = func() { _ = w.Memory.Apply(context.WithoutCancel(ctx), fence, r) }
+				late = func() { _ = w.target.Apply(context.WithoutCancel(ctx), fence, r) }
 			}
 			return err
 		}
 		w.observe = func(ctx context.Context) (traffic.Seen, error) {
-			seen, err := w.Memory.Observe(ctx)
+			seen, err := w.target.Observe(ctx)
 			if late != nil {
 				late()
 			}
@@ -262,9 +320,9 @@ var writeMutants = []mutant{
 	}),
 	mutate("uses up the fence of what it did not do", trafficOptions, func(w *wrong) {
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			err := w.Memory.Apply(ctx, fence, r)
-			if seen, e := w.Memory.Observe(context.WithoutCancel(ctx)); err != nil && e == nil && ctx.Err() != nil {
-				_ = w.Memory.Apply(context.WithoutCancel(ctx), fence, seen.Route)
+			err := w.target.Apply(ctx, fence, r)
+			if seen, e := w.target.Observe(context.WithoutCancel(ctx)); err != nil && e == nil && ctx.Err() != nil {
+				_ = w.target.Apply(context.WithoutCancel(ctx), fence, seen.Route)
 			}
 			return err
 		}
@@ -279,7 +337,7 @@ var writeMutants = []mutant{
 			for deadline := time.Now().Add(time.Millisecond); busy.Load() < 2 && time.Now().Before(deadline); {
 				time.Sleep(10 * time.Microsecond) // so that writers meet
 			}
-			return w.Memory.Apply(ctx, fence, r)
+			return w.target.Apply(ctx, fence, r)
 		}
 	}),
 	mutate("refuses the highest fence when others write", trafficOptions, func(w *wrong) {
@@ -288,20 +346,20 @@ var writeMutants = []mutant{
 			if _, again := accepted.LoadOrStore(fence, r.Split.Candidate); !again && fence%writers == 1 && r.Split.Candidate == traffic.Full-8*10_000 {
 				return traffic.ErrFenced
 			}
-			return w.Memory.Apply(ctx, fence, r)
+			return w.target.Apply(ctx, fence, r)
 		}
 	}),
 	mutate("aliases what it is given", trafficOptions, func(w *wrong) {
 		var kept atomic.Pointer[traffic.Route]
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			err := w.Memory.Apply(ctx, fence, r)
+			err := w.target.Apply(ctx, fence, r)
 			if err == nil {
 				kept.Store(&r)
 			}
 			return err
 		}
 		w.observe = func(ctx context.Context) (traffic.Seen, error) {
-			seen, err := w.Memory.Observe(ctx)
+			seen, err := w.target.Observe(ctx)
 			if r := kept.Load(); r != nil && seen.Writer == "" && len(r.Split.Match) == len(seen.Route.Split.Match) {
 				copy(seen.Route.Split.Match, r.Split.Match)
 			}
@@ -311,7 +369,7 @@ var writeMutants = []mutant{
 	mutate("aliases what it shows", trafficOptions, func(w *wrong) {
 		var shown []traffic.Match
 		w.observe = func(ctx context.Context) (traffic.Seen, error) {
-			seen, err := w.Memory.Observe(ctx)
+			seen, err := w.target.Observe(ctx)
 			if len(seen.Route.Split.Match) != 1 {
 				return seen, err
 			}
@@ -324,9 +382,9 @@ var writeMutants = []mutant{
 	}),
 	mutate("writes when it is looked at", trafficOptions, func(w *wrong) {
 		w.observe = func(ctx context.Context) (traffic.Seen, error) {
-			seen, err := w.Memory.Observe(ctx)
+			seen, err := w.target.Observe(ctx)
 			if err == nil && !seen.Route.IsZero() {
-				_ = w.Memory.Apply(ctx, seen.Fence+1, seen.Route)
+				_ = w.target.Apply(ctx, seen.Fence+1, seen.Route)
 			}
 			return seen, err
 		}
@@ -334,7 +392,7 @@ var writeMutants = []mutant{
 	mutate("counts up when it is looked at", trafficOptions, func(w *wrong) {
 		var looked atomic.Int64
 		w.observe = func(ctx context.Context) (traffic.Seen, error) {
-			seen, err := w.Memory.Observe(ctx)
+			seen, err := w.target.Observe(ctx)
 			if w := seen.Route.Split.Candidate; w > 0 && w < traffic.Full {
 				if looked.Add(1) > 4 {
 					seen.Route.Split.Candidate++
@@ -351,14 +409,14 @@ var fenceMutants = []mutant{
 		var own atomic.Uint64
 		var last atomic.Uint64
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			err := w.Memory.Apply(ctx, 1_000_000+own.Add(1), r)
+			err := w.target.Apply(ctx, 1_000_000+own.Add(1), r)
 			if err == nil {
 				last.Store(fence)
 			}
 			return err
 		}
 		w.observe = func(ctx context.Context) (traffic.Seen, error) {
-			seen, err := w.Memory.Observe(ctx)
+			seen, err := w.target.Observe(ctx)
 			if seen.Fence > 0 {
 				seen.Fence = last.Load()
 			}
@@ -367,7 +425,7 @@ var fenceMutants = []mutant{
 	}),
 	mutate("accepts a conflict", trafficOptions, func(w *wrong) {
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			err := w.Memory.Apply(ctx, fence, r)
+			err := w.target.Apply(ctx, fence, r)
 			if errors.Is(err, traffic.ErrConflict) {
 				w.Foreign(r, "")
 				return nil
@@ -377,7 +435,7 @@ var fenceMutants = []mutant{
 	}),
 	mutate("hides a conflict", trafficOptions, func(w *wrong) {
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			if err := w.Memory.Apply(ctx, fence, r); !errors.Is(err, traffic.ErrConflict) {
+			if err := w.target.Apply(ctx, fence, r); !errors.Is(err, traffic.ErrConflict) {
 				return err
 			}
 			return nil
@@ -385,7 +443,7 @@ var fenceMutants = []mutant{
 	}),
 	mutate("refuses a stale writer and writes all the same", trafficOptions, func(w *wrong) {
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			err := w.Memory.Apply(ctx, fence, r)
+			err := w.target.Apply(ctx, fence, r)
 			if errors.Is(err, traffic.ErrFenced) {
 				w.Foreign(r, "")
 			}
@@ -394,7 +452,7 @@ var fenceMutants = []mutant{
 	}),
 	mutate("takes an overtaken writer for a conflict", trafficOptions, func(w *wrong) {
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			err := w.Memory.Apply(ctx, fence, r)
+			err := w.target.Apply(ctx, fence, r)
 			if errors.Is(err, traffic.ErrFenced) {
 				return traffic.ErrConflict
 			}
@@ -408,7 +466,7 @@ var fenceMutants = []mutant{
 			if l := last.Load(); l != nil && at.Load() == fence && !l.Equal(r) {
 				return traffic.ErrConflict
 			}
-			err := w.Memory.Apply(ctx, fence, r)
+			err := w.target.Apply(ctx, fence, r)
 			if err == nil {
 				last.Store(&r)
 				at.Store(fence)
@@ -418,16 +476,16 @@ var fenceMutants = []mutant{
 	}),
 	mutate("keeps the fence of the route that it has already", trafficOptions, func(w *wrong) {
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			if seen, err := w.Memory.Observe(ctx); err == nil && seen.Route.Equal(r) && seen.Fence < fence && seen.Writer == "" {
+			if seen, err := w.target.Observe(ctx); err == nil && seen.Route.Equal(r) && seen.Fence < fence && seen.Writer == "" {
 				return nil
 			}
-			return w.Memory.Apply(ctx, fence, r)
+			return w.target.Apply(ctx, fence, r)
 		}
 	}),
 	mutate("lets go of its fence after a foreign write", trafficOptions, func(w *wrong) {
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			err := w.Memory.Apply(ctx, fence, r)
-			if seen, e := w.Memory.Observe(ctx); e == nil && seen.Writer != "" && errors.Is(err, traffic.ErrFenced) {
+			err := w.target.Apply(ctx, fence, r)
+			if seen, e := w.target.Observe(ctx); e == nil && seen.Writer != "" && errors.Is(err, traffic.ErrFenced) {
 				w.Foreign(r, seen.Writer)
 				return nil
 			}
@@ -440,7 +498,7 @@ var foreignMutants = []mutant{
 	mutate("remembers its own writes instead of looking", trafficOptions, func(w *wrong) {
 		var last atomic.Pointer[traffic.Seen]
 		w.observe = func(ctx context.Context) (traffic.Seen, error) {
-			seen, err := w.Memory.Observe(ctx)
+			seen, err := w.target.Observe(ctx)
 			if seen.Writer == "" {
 				last.Store(&seen)
 				return seen, err
@@ -460,19 +518,19 @@ var foreignMutants = []mutant{
 	}),
 	mutate("puts things right when it is looked at", trafficOptions, func(w *wrong) {
 		w.observe = func(ctx context.Context) (traffic.Seen, error) {
-			seen, err := w.Memory.Observe(ctx)
+			seen, err := w.target.Observe(ctx)
 			if list := w.History(); seen.Writer != "" && len(list) > 0 {
-				_ = w.Memory.Apply(ctx, list[len(list)-1].Fence, list[len(list)-1].Route)
+				_ = w.target.Apply(ctx, list[len(list)-1].Fence, list[len(list)-1].Route)
 			}
 			return seen, err
 		}
 	}),
 	mutate("gives way to a foreign writer", trafficOptions, func(w *wrong) {
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			if seen, err := w.Memory.Observe(ctx); err == nil && seen.Writer != "" {
+			if seen, err := w.target.Observe(ctx); err == nil && seen.Writer != "" {
 				return traffic.ErrConflict
 			}
-			return w.Memory.Apply(ctx, fence, r)
+			return w.target.Apply(ctx, fence, r)
 		}
 	}),
 	mutate("trusts that what it accepted is still there", trafficOptions, func(w *wrong) {
@@ -480,7 +538,7 @@ var foreignMutants = []mutant{
 			if list := w.History(); len(list) > 0 && list[len(list)-1].Fence == fence && list[len(list)-1].Route.Equal(r) {
 				return nil
 			}
-			return w.Memory.Apply(ctx, fence, r)
+			return w.target.Apply(ctx, fence, r)
 		}
 	}),
 }
@@ -488,7 +546,7 @@ var foreignMutants = []mutant{
 var refuseMutants = []mutant{
 	mutate("clears before it checks", trafficOptions, func(w *wrong) {
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			err := w.Memory.Apply(ctx, fence, r)
+			err := w.target.Apply(ctx, fence, r)
 			if r.Validate() != nil {
 				w.Foreign(traffic.Route{}, "")
 			}
@@ -500,14 +558,14 @@ var refuseMutants = []mutant{
 			if r.Validate() != nil {
 				return nil
 			}
-			return w.Memory.Apply(ctx, fence, r)
+			return w.target.Apply(ctx, fence, r)
 		}
 	}),
 	mutate("uses up the fence of a malformed route", trafficOptions, func(w *wrong) {
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			err := w.Memory.Apply(ctx, fence, r)
-			if seen, e := w.Memory.Observe(ctx); e == nil && r.Validate() != nil {
-				_ = w.Memory.Apply(ctx, fence, seen.Route)
+			err := w.target.Apply(ctx, fence, r)
+			if seen, e := w.target.Observe(ctx); e == nil && r.Validate() != nil {
+				_ = w.target.Apply(ctx, fence, seen.Route)
 			}
 			return err
 		}
@@ -515,7 +573,7 @@ var refuseMutants = []mutant{
 	mutate("carries out the rest of what it cannot", traffic.Options{Caps: traffic.Caps{Granularity: 1, Fencing: true, Evidence: traffic.Written}}, func(w *wrong) {
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
 			r.Split.Mirror, r.Split.Match, r.Split.Sticky = 0, nil, traffic.Sticky{}
-			return w.Memory.Apply(ctx, fence, r)
+			return w.target.Apply(ctx, fence, r)
 		}
 	}),
 	mutate("splits although it is a switch", traffic.Options{Caps: traffic.Caps{Granularity: 1, Mirror: true, Match: true, Sticky: true, Fencing: true, Evidence: traffic.Written}}, func(w *wrong) {
@@ -523,7 +581,7 @@ var refuseMutants = []mutant{
 	}),
 	mutate("does not say that it is unsupported", traffic.Options{Caps: traffic.Caps{Granularity: 1, Fencing: true, Evidence: traffic.Written}}, func(w *wrong) {
 		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			if err := w.Memory.Apply(ctx, fence, r); err != nil && errors.Is(err, errors.ErrUnsupported) {
+			if err := w.target.Apply(ctx, fence, r); err != nil && errors.Is(err, errors.ErrUnsupported) {
 				return errors.New("no")
 			} else if err != nil {
 				return err
@@ -531,148 +589,4 @@ var refuseMutants = []mutant{
 			return nil
 		}
 	}),
-}
-
-var restartMutants = []mutant{
-	mutateRestart("forgets everything when it restarts", func(traffic.Seen) Subject {
-		return rightPlane().over(memory(trafficOptions))
-	}),
-	mutateRestart("forgets the fence when it restarts", func(seen traffic.Seen) Subject {
-		m := traffic.NewMemory(trafficOptions)
-		m.Foreign(seen.Route, "file")
-		return rightPlane().over(subject(m, m))
-	}),
-	mutateRestart("forgets the matches when it restarts", func(seen traffic.Seen) Subject {
-		m := traffic.NewMemory(trafficOptions)
-		seen.Route.Split.Match = nil
-		_ = m.Apply(context.Background(), seen.Fence, seen.Route)
-		return rightPlane().over(subject(m, m))
-	}),
-	mutateRestart("has another seed when it restarts", func(seen traffic.Seen) Subject {
-		m := traffic.NewMemory(trafficOptions)
-		_ = m.Apply(context.Background(), seen.Fence, seen.Route)
-		p := rightPlane()
-		p.chose = func(route traffic.Route, q Request) bool {
-			return place("reseeded"+key(route, q)) < uint64(route.Split.Candidate)
-		}
-		return p.over(subject(m, m))
-	}),
-}
-
-var planeMutants = []mutant{
-	mutatePlane("is off by a third", func(p *plane) {
-		p.chose = func(route traffic.Route, q Request) bool {
-			if w := route.Split.Candidate; w > 0 && w < traffic.Full {
-				route.Split.Candidate = w * 4 / 3
-			}
-			return chooses(route, q)
-		}
-	}),
-	mutatePlane("counts servers instead of weights", func(p *plane) {
-		p.chose = func(route traffic.Route, q Request) bool {
-			if w := route.Split.Candidate; w > 0 && w < traffic.Full {
-				route.Split.Candidate = traffic.Full / 2
-			}
-			return chooses(route, q)
-		}
-	}),
-	mutatePlane("leaks at zero", func(p *plane) {
-		p.chose = func(route traffic.Route, q Request) bool { return chooses(route, q) || rand.IntN(100) == 0 }
-	}),
-	mutatePlane("holds back at full", func(p *plane) {
-		p.chose = func(route traffic.Route, q Request) bool { return chooses(route, q) && rand.IntN(100) != 0 }
-	}),
-	mutatePlane("sends to the arms the wrong way round", func(p *plane) {
-		right := p.pick
-		p.pick = func(route traffic.Route, q Request) bool { return !right(route, q) }
-	}),
-	mutatePlane("ignores matches", func(p *plane) {
-		p.pick = func(route traffic.Route, q Request) bool { return p.chose(route, q) }
-	}),
-	mutatePlane("takes any value for a match", func(p *plane) {
-		p.pick = func(route traffic.Route, q Request) bool {
-			route.Split = route.Split.Clone()
-			for i := range route.Split.Match {
-				route.Split.Match[i].Value = ""
-			}
-			return matched(route, q) || p.chose(route, q)
-		}
-	}),
-	mutatePlane("wants all matches at once", func(p *plane) {
-		p.pick = func(route traffic.Route, q Request) bool {
-			for _, m := range route.Split.Match {
-				if only := (traffic.Route{Split: traffic.Split{Match: []traffic.Match{m}}}); !matched(only, q) {
-					return p.chose(route, q)
-				}
-			}
-			return len(route.Split.Match) > 0 || p.chose(route, q)
-		}
-	}),
-	mutatePlane("is not sticky", func(p *plane) {
-		p.chose = func(route traffic.Route, _ Request) bool { return chooses(route, Request{}) }
-	}),
-	mutatePlane("is sticky by header alone", func(p *plane) {
-		p.chose = func(route traffic.Route, q Request) bool { return chooses(route, Request{Header: q.Header}) }
-	}),
-	mutatePlane("reshuffles with every weight", func(p *plane) {
-		p.chose = func(route traffic.Route, q Request) bool {
-			if k := key(route, q); k != "" {
-				return place(k+route.Split.Candidate.String()) < uint64(route.Split.Candidate)
-			}
-			return chooses(route, q)
-		}
-	}),
-	mutatePlane("grows from the other end on the way back", func(p *plane) {
-		var highest atomic.Uint32
-		p.chose = func(route traffic.Route, q Request) bool {
-			w := uint32(route.Split.Candidate)
-			if w > highest.Load() {
-				highest.Store(w)
-			}
-			k := key(route, q)
-			if k == "" || w >= highest.Load() || w == 0 {
-				return chooses(route, q)
-			}
-			return uint64(traffic.Full)-place(k) <= uint64(w)
-		}
-	}),
-	mutatePlane("puts everybody sticky on one side", func(p *plane) {
-		p.chose = func(route traffic.Route, q Request) bool {
-			if key(route, q) != "" {
-				return place("the same") < uint64(route.Split.Candidate)
-			}
-			return chooses(route, q)
-		}
-	}),
-	{"gives a cookie for another side", func() Subject {
-		s := rightPlane().over(memory(trafficOptions))
-		send := s.Send
-		s.Send = func(ctx context.Context, q Request) (Answer, error) {
-			answer, err := send(ctx, q)
-			for name := range answer.Cookie {
-				answer.Cookie[name] = randomID()
-			}
-			return answer, err
-		}
-		return s
-	}},
-	{"loses requests while the weight moves", func() Subject {
-		m := traffic.NewMemory(trafficOptions)
-		var moved atomic.Bool
-		w := &wrong{Memory: m}
-		w.apply = func(ctx context.Context, fence uint64, r traffic.Route) error {
-			err := m.Apply(ctx, fence, r)
-			moved.Store(true)
-			return err
-		}
-		s := rightPlane().over(subject(m, w))
-		send := s.Send
-		s.Send = func(ctx context.Context, q Request) (Answer, error) {
-			if moved.CompareAndSwap(true, false) {
-				return Answer{}, errors.New("connection reset")
-			}
-			return send(ctx, q)
-		}
-		return s
-	}},
 }

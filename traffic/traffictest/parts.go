@@ -43,6 +43,23 @@ var partCases = []testCase{
 		},
 	},
 	{
+		name:  "matches on the query are kept and go",
+		why:   "A router that declares Caps.Query shows each match on a parameter as it was applied, with and without a value, among those on headers and in their order if it knows them, too.",
+		needs: []need{needQuery},
+		run: func(r *run) {
+			comesAndGoes(
+				r,
+				func(s *traffic.Split) { s.Match = []traffic.Match{{Query: "preview", Value: "yes"}} },
+				func(s *traffic.Split) {
+					s.Match = []traffic.Match{{Query: "tester"}, {Query: "preview", Value: "a b&c=d"}}
+					if r.caps.Match {
+						s.Match = []traffic.Match{{Query: "tester"}, {Header: "X-Preview"}, {Query: "preview", Value: "yes"}, {Cookie: "ring"}}
+					}
+				},
+			)
+		},
+	},
+	{
 		name:  "stickiness is kept and goes",
 		why:   "A router that declares Caps.Sticky shows the cookie or the header as it was applied, and none when the next route has none.",
 		needs: []need{needSticky},

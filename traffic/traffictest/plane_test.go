@@ -5,88 +5,53 @@ package traffictest
 
 import (
 	"context"
-	"errors"
 	"hash/fnv"
 	"math/rand/v2"
-	"time"
 
 	"github.com/rheostat-go/rheostat/traffic"
 )
 
-// quick is how long the suite waits for subjects in memory, which take no time.
-const quick = 15 * time.Millisecond
-
-// memory is a subject without a data plane.
-func memory(o traffic.Options) Subject {
-	m := traffic.NewMemory(o)
-	return subject(m, m)
-}
-
-// subject wraps the router r over the memory m, whose hooks it has.
-func subject(m *traffic.Memory, r traffic.Router) Subject {
-	return Subject{Router: r, Settle: quick, Foreign: func(_ context.Context, route traffic.Route, writer string) error {
-		m.Foreign(route, writer)
-		return nil
-	}}
-}
-
-// plane is a data plane in memory that does what the router shows, unless one of
-// its parts is exchanged.
+// plane is how a data plane works, part by part, so that each can be exchanged.
 type plane struct {
-	pick  func(traffic.Route, Request) bool
-	chose func(traffic.Route, Request) bool // without a match
+	view    func(*target) (traffic.Route, error)         // what it goes by
+	pick    func(traffic.Route, Request) bool            // whether the candidate answers
+	chose   func(traffic.Route, Request) bool            // the same without a match
+	copying func(traffic.Route) bool                     // whether a request of stable's is copied
+	copied  func(context.Context, *target, string) error // sends the copy to an arm
 }
 
-func rightPlane() *plane {
-	p := &plane{}
-	p.chose = chooses
-	p.pick = func(route traffic.Route, q Request) bool {
-		return matched(route, q) || p.chose(route, q)
-	}
+func rightPlane() (p plane) {
+	return plane{
+		view: func(t *target) (traffic.Route, error) {
+			seen, err := t.Memory.Observe(context.Background())
+			return seen.Route, err
+		},
+		chose:   chooses,
+		copying: func(route traffic.Route) bool { return rand.Uint32N(uint32(traffic.Full)) < uint32(route.Split.Mirror) }, //nolint:gosec // chance
+		copied: func(_ context.Context, t *target, arm string) error {
+			t.copies.Add(1)
+			go func() { _ = t.arm(context.Background(), arm) }()
+			return nil
+		},
+	}.matching(matched)
+}
+
+// matching is p with another way to match.
+func (p plane) matching(matches func(traffic.Route, Request) bool) plane {
+	chose := p.chose
+	p.pick = func(route traffic.Route, q Request) bool { return matches(route, q) || chose(route, q) }
 	return p
 }
 
-// over is the subject s with a data plane, and with a restart that loses nothing.
-func (p *plane) over(s Subject) Subject {
-	s.Requests = 1000
-	s.Send = func(ctx context.Context, q Request) (Answer, error) {
-		seen, err := s.Router.Observe(ctx)
-		if err != nil {
-			return Answer{}, err
-		}
-		if seen.Route.IsZero() {
-			return Answer{}, errors.New("no route")
-		}
-		answer := Answer{Arm: seen.Route.Arms.Stable}
-		if name := seen.Route.Split.Sticky.Cookie; name != "" && q.Cookie[name] == "" {
-			id := randomID()
-			answer.Cookie = map[string]string{name: id}
-			q = Request{Header: q.Header, Cookie: map[string]string{name: id}}
-		}
-		if p.pick(seen.Route, q) {
-			answer.Arm = seen.Route.Arms.Candidate
-		}
-		return answer, nil
-	}
-	s.Restart = func(context.Context) (Subject, error) { return p.over(s), nil }
-	return s
-}
-
-func randomID() string {
-	b := make([]byte, 12)
-	for i := range b {
-		b[i] = 'a' + byte(rand.IntN(26)) //nolint:gosec // an identity, no secret
-	}
-	return string(b)
+// choosing is p with another way to choose.
+func (p plane) choosing(chose func(traffic.Route, Request) bool) plane {
+	p.chose = chose
+	return p.matching(matched)
 }
 
 func matched(route traffic.Route, q Request) bool {
 	for _, m := range route.Split.Match {
-		got := q.Header[m.Header]
-		if m.Cookie != "" {
-			got = q.Cookie[m.Cookie]
-		}
-		if got != "" && (m.Value == "" || got == m.Value) {
+		if got := q.Header[m.Header] + q.Cookie[m.Cookie] + q.Query[m.Query]; got != "" && (m.Value == "" || got == m.Value) {
 			return true
 		}
 	}
@@ -98,6 +63,18 @@ func key(route traffic.Route, q Request) string {
 		return q.Cookie[name]
 	}
 	return q.Header[route.Split.Sticky.Header]
+}
+
+// salted is q with a key that is mixed with salt.
+func salted(route traffic.Route, q Request, salt string) Request {
+	k := key(route, q)
+	if k == "" {
+		return q
+	}
+	if name := route.Split.Sticky.Cookie; name != "" {
+		return Request{Cookie: map[string]string{name: salt + k}}
+	}
+	return Request{Header: map[string]string{route.Split.Sticky.Header: salt + k}}
 }
 
 // place is where a key stands between 0 and everything.

@@ -5,8 +5,10 @@ package traffictest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +25,8 @@ type recorder struct {
 
 func (r *recorder) Helper()                  {}
 func (r *recorder) Context() context.Context { return r.ctx }
+
+func (r *recorder) Logf(string, ...any) {}
 
 func (r *recorder) Failed() bool {
 	r.mu.Lock()
@@ -73,15 +77,43 @@ func TestWhatASubjectLacksIsSkippedByName(t *testing.T) {
 	t.Parallel()
 	s := memory(trafficOptions)
 	s.Foreign = nil
+	hooks := map[string]bool{}
 	for _, c := range cases() {
 		for _, n := range c.needs {
-			if n.what != needSend.what && n.what != needForeign.what && n.what != needRestart.what {
+			if !strings.HasPrefix(n.what, "Subject.") {
 				continue
 			}
+			hooks[n.what] = true
 			r := record(t, c, s)
 			if len(r.failures) > 0 || !strings.Contains(r.skipped, "Subject.") {
 				t.Errorf("%s: skipped %q and failed %q, want it skipped for want of a hook", c.name, r.skipped, r.failures)
 			}
+		}
+	}
+	if len(hooks) != 8 {
+		t.Errorf("cases need %v, want each of the eight hooks", hooks)
+	}
+}
+
+func TestAFaultThatCannotBeMadeIsSkippedByName(t *testing.T) {
+	t.Parallel()
+	skips := ""
+	for _, c := range cases() {
+		if !slices.ContainsFunc(c.needs, func(n need) bool { return n.what == needBreak.what }) {
+			continue
+		}
+		target := newTarget(trafficOptions)
+		s := target.subject(target)
+		s.Break = func(context.Context, Fault) (func(), error) { return nil, errors.ErrUnsupported }
+		r := record(t, c, s)
+		if len(r.failures) > 0 {
+			t.Errorf("%s: %q, want it skipped", c.name, r.failures)
+		}
+		skips += r.skipped
+	}
+	for f := range Fault(len(faultNames)) {
+		if !strings.Contains(skips, "Subject.Break("+f.String()+")") {
+			t.Errorf("no case is skipped for want of %v", f)
 		}
 	}
 }

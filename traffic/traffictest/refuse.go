@@ -5,6 +5,7 @@ package traffictest
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/rheostat-go/rheostat/traffic"
 )
@@ -22,10 +23,33 @@ var malformed = []broken{
 	{"no candidate arm", func(r *traffic.Route) { r.Arms.Candidate = "" }},
 	{"the same arm twice", func(r *traffic.Route) { r.Arms.Candidate = r.Arms.Stable }},
 	{"a match on nothing", func(r *traffic.Route) { r.Split.Match = []traffic.Match{{Value: "x"}} }},
+	{"a match on a header and the query", func(r *traffic.Route) { r.Split.Match = []traffic.Match{{Header: "a", Query: "b"}} }},
 	{"a match on two things", func(r *traffic.Route) { r.Split.Match = []traffic.Match{{Header: "a", Cookie: "b"}} }},
 	{"sticky by two things", func(r *traffic.Route) { r.Split.Sticky = traffic.Sticky{Cookie: "a", Header: "b"} }},
 	{"no route at all", func(r *traffic.Route) { *r = traffic.Route{} }},
 }
+
+// unsupported is what the router's Caps rule out.
+func (r *run) unsupported() (list []broken) {
+	for _, c := range []struct {
+		can  bool
+		what broken
+	}{
+		{partial(r.caps), broken{"a weight in between", func(x *traffic.Route) { x.Split.Candidate = traffic.Full / 2 }}},
+		{r.caps.Mirror, broken{"a mirror", func(x *traffic.Route) { x.Split.Mirror = traffic.Full }}},
+		{r.caps.Match, broken{"a match", func(x *traffic.Route) { x.Split.Match = []traffic.Match{{Header: "X-Preview"}} }}},
+		{r.caps.Query, broken{"a match on the query", func(x *traffic.Route) { x.Split.Match = []traffic.Match{{Query: "preview"}} }}},
+		{r.caps.Sticky, broken{"sticky", func(x *traffic.Route) { x.Split.Sticky.Cookie = "side" }}},
+	} {
+		if !c.can {
+			list = append(list, c.what)
+		}
+	}
+	return list
+}
+
+// refused is all that the router must not carry out.
+func (r *run) refused() []broken { return slices.Concat(malformed, r.unsupported()) }
 
 var refuseCases = []testCase{
 	{
@@ -51,25 +75,13 @@ var refuseCases = []testCase{
 		needs: []need{needLimits},
 		run: func(r *run) {
 			seen := r.set(1, r.route(0))
-			for _, c := range []struct {
-				can  bool
-				what broken
-			}{
-				{partial(r.caps), broken{"a weight in between", func(x *traffic.Route) { x.Split.Candidate = traffic.Full / 2 }}},
-				{r.caps.Mirror, broken{"a mirror", func(x *traffic.Route) { x.Split.Mirror = traffic.Full }}},
-				{r.caps.Match, broken{"a match", func(x *traffic.Route) { x.Split.Match = []traffic.Match{{Header: "X-Preview"}} }}},
-				{r.caps.Query, broken{"a match on the query", func(x *traffic.Route) { x.Split.Match = []traffic.Match{{Query: "preview"}} }}},
-				{r.caps.Sticky, broken{"sticky", func(x *traffic.Route) { x.Split.Sticky.Cookie = "side" }}},
-			} {
-				if c.can {
-					continue
-				}
+			for _, m := range r.unsupported() {
 				route := r.route(traffic.Full)
-				c.what.edit(&route)
+				m.edit(&route)
 				if err := r.Router.Apply(r.ctx, r.fence(2), route); !errors.Is(err, errors.ErrUnsupported) {
-					r.Fatalf("Apply with %s, which Caps rule out: %v, want errors.ErrUnsupported", c.what.name, err)
+					r.Fatalf("Apply with %s, which Caps rule out: %v, want errors.ErrUnsupported", m.name, err)
 				}
-				r.stays(seen, "an Apply with "+c.what.name)
+				r.stays(seen, "an Apply with "+m.name)
 			}
 			r.set(2, r.route(traffic.Full))
 		},

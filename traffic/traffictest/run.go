@@ -27,7 +27,11 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
 
 // cases is the contract, in the order in which a router is best written.
 func cases() []testCase {
-	return slices.Concat(capsCases, splitCases, writeCases, fenceCases, refuseCases, partCases, foreignCases, restartCases, sendCases, stickyCases)
+	return slices.Concat(
+		capsCases, splitCases, writeCases, fenceCases, refuseCases, partCases, // the router alone
+		foreignCases, restCases, restartCases, anotherCases, faultCases, leakCases, // and its target
+		sendCases, loadCases, connCases, matchCases, stickyCases, outageCases, mirrorCases, meterCases, // and requests
+	)
 }
 
 // reporter is what a case needs of a *testing.T. The suite's own tests give it
@@ -36,6 +40,7 @@ type reporter interface {
 	Helper()
 	Context() context.Context
 	Failed() bool
+	Logf(format string, args ...any)
 	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
 	Skipf(format string, args ...any)
@@ -64,10 +69,15 @@ var (
 	needSticky  = need{"Caps.Sticky", func(_ Subject, c traffic.Caps) bool { return c.Sticky }}
 	needFencing = need{"Caps.Fencing", func(_ Subject, c traffic.Caps) bool { return c.Fencing }}
 	needRoom    = need{"Caps.Room", func(_ Subject, c traffic.Caps) bool { return c.Room }}
-	needNoDrops = need{"changes that break no requests (Caps.Drops)", func(_ Subject, c traffic.Caps) bool { return !c.Drops }}
 	needForeign = need{"Subject.Foreign", func(s Subject, _ traffic.Caps) bool { return s.Foreign != nil }}
 	needRestart = need{"Subject.Restart", func(s Subject, _ traffic.Caps) bool { return s.Restart != nil }}
+	needAnother = need{"Subject.Another", func(s Subject, _ traffic.Caps) bool { return s.Another != nil }}
+	needRest    = need{"Subject.Rest", func(s Subject, _ traffic.Caps) bool { return s.Rest != nil }}
+	needBreak   = need{"Subject.Break", func(s Subject, _ traffic.Caps) bool { return s.Break != nil }}
 	needSend    = need{"Subject.Send", func(s Subject, _ traffic.Caps) bool { return s.Send != nil }}
+	needConnect = need{"Subject.Connect", func(s Subject, _ traffic.Caps) bool { return s.Connect != nil }}
+	needCopies  = need{"Subject.Copies", func(s Subject, _ traffic.Caps) bool { return s.Copies != nil }}
+	needMeter   = need{"a router that is a traffic.Meter", func(s Subject, _ traffic.Caps) bool { _, ok := s.Router.(traffic.Meter); return ok }}
 	needHaste   = need{"a Caps.Lag no longer than Subject.Settle", func(s Subject, c traffic.Caps) bool { return c.Lag <= s.Settle }}
 	needLimits  = need{"anything that Caps rule out", func(_ Subject, c traffic.Caps) bool {
 		return !c.Mirror || !c.Match || !c.Query || !c.Sticky || !partial(c)

@@ -4,9 +4,7 @@
 package traffictest
 
 import (
-	"context"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -72,21 +70,6 @@ func (r *run) count(n int) int {
 	return int(candidate.Load())
 }
 
-// meets sends requests until their split is one that chance would give at w.
-func (r *run) meets(w traffic.Weight) {
-	r.Helper()
-	share := float64(w) / float64(traffic.Full)
-	var counts []int
-	for range tries {
-		k := r.count(r.Requests)
-		if plausible(k, r.Requests, share) {
-			return
-		}
-		counts = append(counts, k)
-	}
-	r.Fatalf("at %v the candidate answered %v of %d requests in %d tries, which chance does not explain", w, counts, r.Requests, tries)
-}
-
 var sending = []need{needSend, needHaste}
 
 var sendCases = []testCase{
@@ -115,19 +98,6 @@ var sendCases = []testCase{
 		},
 	},
 	{
-		name: "the split is met",
-		why: "The candidate's share of the requests is its weight, but for chance. " +
-			"A share that is off for good is a bias: servers counted instead of weights, a hash that is not even, the arms the wrong way round.",
-		needs: append([]need{needPartial}, sending...),
-		run: func(r *run) {
-			for i, w := range []traffic.Weight{traffic.Percent(1), traffic.Percent(10), traffic.Percent(50), traffic.Percent(90)} {
-				w = r.near(r.route(w)).Split.Candidate
-				r.live(i+1, r.route(w))
-				r.meets(w)
-			}
-		},
-	},
-	{
 		name:  "arms are followed by name",
 		why:   "With the arms exchanged, 100% goes to the backend that was stable before.",
 		needs: sending,
@@ -144,91 +114,27 @@ var sendCases = []testCase{
 		},
 	},
 	{
-		name:  "matches win over the weight",
-		why:   "A request with a header or a cookie that a match names goes to the candidate even at 0%; every other one does not. An empty value in a match is any value but none.",
-		needs: append([]need{needMatch}, sending...),
-		run:   matchesWin,
-	},
-	{
-		name: "moving the weight loses no request",
-		why: "Clients that send all the while see no error when the route changes. " +
-			"A router whose changes can break requests says so in Caps.Drops.",
-		needs: append([]need{needNoDrops}, sending...),
-		run:   movesUnderLoad,
+		name: "what is refused leaves the old side serving",
+		why: "An Apply that is refused has touched nothing: not the split, not a backend, not a connection. " +
+			"Requests are answered by the side that answered before, without a failure.",
+		needs: sending,
+		run:   refusesWithoutARipple,
 	},
 }
 
-func matchesWin(r *run) {
-	route := r.route(0)
-	route.Split.Match = []traffic.Match{{Header: "X-Preview", Value: "yes"}, {Header: "X-Tester"}, {Cookie: "ring", Value: "internal"}, {Cookie: "beta"}}
-	r.live(1, route)
-	header := func(k, v string) Request { return Request{Header: map[string]string{k: v}} }
-	cookie := func(k, v string) Request { return Request{Cookie: map[string]string{k: v}} }
-	for _, tt := range []struct {
-		request Request
-		want    string
-	}{
-		{header("X-Preview", "yes"), r.Arms.Candidate},
-		{header("X-Preview", "no"), r.Arms.Stable},
-		{header("X-Tester", "anyone"), r.Arms.Candidate},
-		{header("X-Other", "yes"), r.Arms.Stable},
-		{cookie("ring", "internal"), r.Arms.Candidate},
-		{cookie("ring", "outer"), r.Arms.Stable},
-		{cookie("beta", "1"), r.Arms.Candidate},
-		{cookie("other", "internal"), r.Arms.Stable},
-		{Request{Header: map[string]string{"X-Preview": "no"}, Cookie: map[string]string{"other": "1", "beta": "1"}}, r.Arms.Candidate},
-		{Request{}, r.Arms.Stable},
-	} {
-		for range looks {
-			if got := r.ask(tt.request).Arm; got != tt.want {
-				r.Fatalf("at %s the request %v was answered by %q, want %q", tell(route), tt.request, got, tt.want)
-			}
+func refusesWithoutARipple(r *run) {
+	r.live(2, r.route(traffic.Full))
+	l := r.load()
+	defer l.end()
+	for _, m := range r.refused() {
+		route := r.route(0)
+		m.edit(&route)
+		if err := r.Router.Apply(r.ctx, r.fence(3), route); err == nil {
+			r.Fatalf("Apply with %s was accepted, want an error", m.name)
+		}
+		if got := l.collect(senders); got.stable > 0 || got.failed > 0 {
+			r.Fatalf("after an Apply with %s was refused, of %v; want all by the candidate, as before", m.name, &got)
 		}
 	}
-}
-
-// movesUnderLoad applies the ladder there and back while others send.
-func movesUnderLoad(r *run) {
-	r.live(1, r.route(0))
-	ctx, stop := context.WithCancel(r.ctx)
-	defer stop()
-	var sent, failed atomic.Int64
-	var last atomic.Pointer[string]
-	send := func() {
-		// With the case's own context: a request under way when the load ends is not cut off.
-		_, err := r.Send(r.ctx, Request{})
-		sent.Add(1)
-		if err != nil {
-			failed.Add(1)
-			last.Store(new(err.Error()))
-		}
-	}
-	var wg sync.WaitGroup
-	for range senders {
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				send()
-				runtime.Gosched() // a router in memory leaves no pause for the writer
-			}
-		})
-	}
-	n := 1
-	for range rounds {
-		for _, w := range ladder {
-			if w == 0 || w == traffic.Full || partial(r.caps) {
-				n++
-				if err := r.Router.Apply(r.ctx, r.fence(n), r.route(w)); err != nil {
-					r.Errorf("Apply(%v) under load: %v", r.route(w), err)
-				}
-				for range senders {
-					send()
-				}
-			}
-		}
-	}
-	stop()
-	wg.Wait()
-	if k := failed.Load(); k > 0 {
-		r.Errorf("%d of %d requests failed while the weight moved, the last with: %s", k, sent.Load(), *last.Load())
-	}
+	l.loses("while routes were refused")
 }

@@ -3,7 +3,15 @@
 
 package traffictest
 
-import "github.com/rheostat-go/rheostat/traffic"
+import (
+	"math/rand/v2"
+	"slices"
+
+	"github.com/rheostat-go/rheostat/traffic"
+)
+
+// drawn is how many weights are drawn by chance.
+const drawn = 12
 
 // ladder is the way of the usual rollout, and home again.
 var ladder = []traffic.Weight{
@@ -51,6 +59,13 @@ var splitCases = []testCase{
 		},
 	},
 	{
+		name: "weights by chance keep the laws of rounding",
+		why: "Whatever the weight, Observe shows Caps.Nearest of it: less than a step away, never moved to an end, no less for a higher weight, " +
+			"and itself when it is applied again. The weights are drawn from a seed that is logged.",
+		needs: []need{needPartial},
+		run:   keepsTheLawsOfRounding,
+	},
+	{
 		name: "arms are kept by name",
 		why: "After a blue-green swap the candidate is the other backend. A route names both arms, " +
 			"and the same weight with the arms exchanged is another route.",
@@ -62,4 +77,31 @@ var splitCases = []testCase{
 			r.set(3, r.route(r.some()))
 		},
 	},
+}
+
+func keepsTheLawsOfRounding(r *run) {
+	seed := rand.Uint64()
+	r.Logf("seed %d", seed)
+	dice := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // chance, no secret
+	weights := make([]traffic.Weight, drawn)
+	for i := range weights {
+		// Half of them are small, for a rollout begins there.
+		weights[i] = 1 + traffic.Weight(dice.Uint32N(uint32(traffic.Full)-1))>>(i%2*10)
+	}
+	slices.Sort(weights)
+	last, n := traffic.Weight(0), 0
+	for _, w := range weights {
+		n++
+		shown := r.set(n, r.route(w)).Route.Split.Candidate
+		off := max(shown, w) - min(shown, w)
+		if shown == 0 || shown == traffic.Full || shown < last || off >= r.caps.Granularity {
+			r.Fatalf("with seed %d, %v is shown as %v after %v, want less than %v away, not less than before and no end", seed, w, shown, last, r.caps.Granularity)
+		}
+		last = shown
+	}
+	n++
+	r.set(n, r.route(last))
+	if again := r.see().Route.Split.Candidate; again != last {
+		r.Fatalf("with seed %d, %v was shown, and applied again is shown as %v", seed, last, again)
+	}
 }

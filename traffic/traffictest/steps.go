@@ -114,6 +114,33 @@ func (r *run) within(done func() bool) bool {
 	}
 }
 
+// patience is how long a case lets a call go on against a target that is broken.
+func (r *run) patience() time.Duration {
+	return min(max(r.Settle/20, 10*time.Millisecond), 250*time.Millisecond)
+}
+
+// bounded makes a call under a deadline, and wants it back when that has passed,
+// or not much later.
+func (r *run) bounded(what string, call func(ctx context.Context) error) error {
+	r.Helper()
+	ctx, cancel := context.WithTimeout(r.ctx, r.patience())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- call(ctx) }()
+	overdue := time.NewTimer(r.patience() + r.slack())
+	defer overdue.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-overdue.C:
+		r.Fatalf("%s goes on %v after its context has ended", what, r.slack())
+		return nil
+	}
+}
+
+// slack is how long something may take that should be over.
+func (r *run) slack() time.Duration { return max(r.Settle, 2*time.Second) }
+
 // pause waits for d, or reports false if the case is over before.
 func (r *run) pause(d time.Duration) bool {
 	timer := time.NewTimer(d)

@@ -84,12 +84,21 @@ var stickyCases = []testCase{
 			"the side comes from the client's key and the route, not from the memory or the seed of a process.",
 		needs: append([]need{needRestart}, stickyNeeds...),
 		run: func(r *run) {
-			r.live(1, r.sticky(traffic.Full/2, byHeader))
-			before := r.population(byHeader)
-			r.restart()
-			r.comes(r.sticky(traffic.Full/2, byHeader))
-			if after := r.population(byHeader); !maps.Equal(before, after) {
-				r.Fatalf("after a restart %d of %d clients are on another side", differ(before, after), clients)
+			for i, by := range []stickyBy{byHeader, byCookie} {
+				r.live(2*i+1, r.sticky(traffic.Full/2, by))
+				before := r.population(by)
+				r.restart()
+				r.comes(r.sticky(traffic.Full/2, by))
+				if after := r.population(by); !maps.Equal(before, after) {
+					r.Fatalf("sticky by %+v, after a restart %d of %d clients are on another side", by.sticky, differ(before, after), clients)
+				}
+				r.live(2*i+2, r.sticky(traffic.Percent(75), by))
+				more := r.population(by)
+				for id := range before {
+					if !more[id] {
+						r.Fatalf("sticky by %+v, client %d was on the candidate at 50%%, and is not at 75%% after a restart", by.sticky, id)
+					}
+				}
 			}
 		},
 	},

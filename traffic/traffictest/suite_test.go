@@ -5,12 +5,17 @@ package traffictest
 
 import (
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/rheostat-go/rheostat/traffic"
 )
 
-var allMutants = slices.Concat(capsMutants, splitMutants, writeMutants, fenceMutants, foreignMutants, refuseMutants, restartMutants, planeMutants)
+var allMutants = slices.Concat(
+	capsMutants, splitMutants, writeMutants, fenceMutants, refuseMutants,
+	foreignMutants, driftMutants, restMutants, restartMutants, anotherMutants, faultMutants, leakMutants,
+	planeMutants, sendMutants, mirrorMutants, meterMutants,
+)
 
 // TestEveryCaseCatchesAMutantAndEveryMutantIsCaught tries the suite itself: a
 // case that nothing wrong can fail proves nothing, and a wrong router that
@@ -19,13 +24,23 @@ var allMutants = slices.Concat(capsMutants, splitMutants, writeMutants, fenceMut
 func TestEveryCaseCatchesAMutantAndEveryMutantIsCaught(t *testing.T) {
 	t.Parallel()
 	caughtBy := map[string][]string{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	turns := make(chan struct{}, 32) // most of them wait most of the time
 	for _, c := range cases() {
 		for _, m := range allMutants {
-			if r := record(t, c, m.make()); len(r.failures) > 0 {
-				caughtBy[m.name] = append(caughtBy[m.name], c.name)
-			}
+			turns <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-turns }()
+				if r := record(t, c, m.make()); len(r.failures) > 0 {
+					mu.Lock()
+					defer mu.Unlock()
+					caughtBy[m.name] = append(caughtBy[m.name], c.name)
+				}
+			})
 		}
 	}
+	wg.Wait()
 	catches := map[string][]string{}
 	for _, m := range allMutants {
 		if len(caughtBy[m.name]) == 0 {
@@ -77,9 +92,9 @@ func TestRightRoutersPass(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			Run(t, func(*testing.T) Subject {
-				s := rightPlane().over(memory(o))
-				s.Settle = 0
-				return s
+				r := newTarget(o)
+				r.settle = 0
+				return r.subject(r)
 			})
 		})
 	}

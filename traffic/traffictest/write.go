@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/rheostat-go/rheostat/traffic"
 )
@@ -166,6 +167,7 @@ func (r *run) watch(stop <-chan struct{}, valid []traffic.Route) traffic.Route {
 		if seen, err := r.Router.Observe(r.ctx); err == nil && !contains(valid, seen.Route) {
 			return seen.Route
 		}
+		r.pause(20 * time.Microsecond) // leave the writers their turn
 	}
 }
 

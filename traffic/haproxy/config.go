@@ -99,7 +99,8 @@ func (c Config) all() []seen {
 
 // Rules is what belongs into the frontend, one rule a line. The http-request
 // rules stand behind those that change a request, the use_backend rule before
-// any other. Where there is no route, or the backend that it names is missing,
+// any other; several routes in one frontend have several of those, all at the
+// end. Where there is no route, or the backend that it names is missing,
 // the frontend goes on with its own rules. An error names the field of c that is
 // wrong.
 func (c Config) Rules() (string, error) {

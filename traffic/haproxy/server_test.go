@@ -467,3 +467,8 @@ func observe(t *testing.T, r traffic.Router) traffic.Seen {
 	}
 	return seen
 }
+
+// request is one with a header.
+func request(name, value string) traffictest.Request {
+	return traffictest.Request{Header: map[string]string{name: value}}
+}

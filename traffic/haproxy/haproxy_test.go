@@ -1,0 +1,178 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package haproxy_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rheostat-go/rheostat/traffic"
+	"github.com/rheostat-go/rheostat/traffic/haproxy"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata")
+
+// The rules of a service that is previewed by a header, with clients kept on
+// their side by a cookie.
+func ExampleConfig_Rules() {
+	config := haproxy.Config{
+		Map:     "/var/lib/haproxy/web.map",
+		Headers: []string{"X-Preview"},
+		Cookies: []string{"session"},
+	}
+	rules, err := config.Rules()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	// One a line, for the frontend.
+	for line := range strings.Lines(rules) {
+		directive, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		fmt.Println(directive)
+	}
+	router, err := haproxy.New("unix", "/run/haproxy/admin.sock", config, haproxy.Options{File: config.Map})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(router.Caps().Granularity, router.Caps().Fencing)
+	// Output:
+	// http-request
+	// http-request
+	// http-request
+	// http-request
+	// http-request
+	// http-request
+	// http-request
+	// http-request
+	// http-request
+	// http-request
+	// http-request
+	// http-request
+	// http-request
+	// use_backend
+	// 0.0001% true
+}
+
+func TestCapsAreWhatIsRecorded(t *testing.T) {
+	t.Parallel()
+	type row struct {
+		Router string       `json:"router"`
+		Note   string       `json:"note"`
+		Caps   traffic.Caps `json:"caps"`
+	}
+	var rows []row
+	for _, v := range []struct {
+		note   string
+		config haproxy.Config
+	}{
+		{"map", haproxy.Config{Map: "m"}},
+		{"map, with names declared", haproxy.Config{Map: "m", Headers: []string{"a"}, Cookies: []string{"b"}, Queries: []string{"c"}}},
+	} {
+		r, err := haproxy.New("unix", "s", v.config, haproxy.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, row{"traffic/haproxy", v.note, r.Caps()})
+	}
+	got, err := json.MarshalIndent(rows, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got = append(got, '\n')
+	const file = "testdata/caps.json"
+	if *update {
+		if err := os.WriteFile(file, got, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(want, got) {
+		t.Errorf("%s is not what the code declares; rewrite it with -update:\n%s", file, got)
+	}
+}
+
+func TestNewNamesWhatCannotBeRight(t *testing.T) {
+	t.Parallel()
+	good := haproxy.Config{Map: "/a/b.map"}
+	with := func(f func(*haproxy.Config)) haproxy.Config { c := good; f(&c); return c }
+	for want, tt := range map[string]struct {
+		network, address string
+		config           haproxy.Config
+		options          haproxy.Options
+	}{
+		"config.map: name":    {"unix", "s", haproxy.Config{}, haproxy.Options{}},
+		`config.map: "a b"`:   {"unix", "s", haproxy.Config{Map: "a b"}, haproxy.Options{}},
+		"config.name":         {"unix", "s", with(func(c *haproxy.Config) { c.Name = "A-b" }), haproxy.Options{}},
+		"config.when":         {"unix", "s", with(func(c *haproxy.Config) { c.When = "a\nb" }), haproxy.Options{}},
+		"config.headers[1]":   {"unix", "s", with(func(c *haproxy.Config) { c.Headers = []string{"a", "b c"} }), haproxy.Options{}},
+		"config.cookies[0]":   {"unix", "s", with(func(c *haproxy.Config) { c.Cookies = []string{""} }), haproxy.Options{}},
+		"config.queries[0]":   {"unix", "s", with(func(c *haproxy.Config) { c.Queries = []string{"a)"} }), haproxy.Options{}},
+		`network: "udp"`:      {"udp", "s", good, haproxy.Options{}},
+		"address: name":       {"unix", "", good, haproxy.Options{}},
+		"options.timeout: -1": {"tcp", "s", good, haproxy.Options{Timeout: -time.Second}},
+	} {
+		if _, err := haproxy.New(tt.network, tt.address, tt.config, tt.options); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("New: %v, want %q", err, want)
+		}
+	}
+	if _, err := (haproxy.Config{}).Rules(); err == nil {
+		t.Error("Rules without a map: no error")
+	}
+	if _, err := (haproxy.Config{}).Sample("s", "b", nil); err == nil {
+		t.Error("Sample without a map: no error")
+	}
+}
+
+// One frontend can hold several routes, each for some of its requests, and each
+// name that rules may hold is one that HAProxy takes.
+func TestHAProxyTakesTheRules(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("haproxy"); err != nil {
+		if os.Getenv("RHEOSTAT_REAL") == "1" {
+			t.Fatal("haproxy is not installed, and RHEOSTAT_REAL wants it")
+		}
+		t.Skip("haproxy is not installed")
+	}
+	dir := t.TempDir()
+	text := "defaults\n    mode http\n    timeout connect 1s\n    timeout client 1s\n    timeout server 1s\nfrontend f\n    bind 127.0.0.1:1\n"
+	last := ""
+	for _, c := range []haproxy.Config{
+		{Name: "web", Map: "web-1_a.map", When: "{ path_beg /web }", Headers: []string{"X.a_b-c9"}, Cookies: []string{"a.b_c-9", "d"}, Queries: []string{"a.b_c-9"}, GiveCookies: true},
+		{Name: "api", Map: "api+b.map", When: "!{ path_beg /web } or { path /x }"},
+	} {
+		c.Map = filepath.Join(dir, c.Map)
+		if err := os.WriteFile(c.Map, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		rules, err := c.Rules()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// All requests are looked at before any backend is chosen.
+		look, choose, _ := strings.Cut(rules, "    use_backend")
+		text += look
+		last += "    use_backend" + choose
+	}
+	text += last
+	file := filepath.Join(dir, "haproxy.cfg")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// -dW makes a warning an error.
+	if out, err := exec.CommandContext(t.Context(), "haproxy", "-dW", "-c", "-f", file).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s\n%s", err, out, text)
+	}
+}

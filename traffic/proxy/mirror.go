@@ -135,7 +135,7 @@ func (c *copying) full() bool { return c.running.Load() >= int64(c.limits.Copies
 
 // mirror has the candidate receive a copy of req, which is complete but for its
 // backend's address and about to be sent to a, if the route says so. It returns
-// at once. A body is copied as a reads it, for which req.Body is exchanged; the
+// at once. A body is copied as a reads it, for which req.Body is wrapped; the
 // copy is sent when the body is complete, since a candidate that reads slowly
 // would hold up stable otherwise, and one whose client leaves would see half.
 func (p *Proxy) mirror(a *arm, req *http.Request) {
@@ -160,7 +160,11 @@ func (p *Proxy) mirrorTo(now *plan, req *http.Request) {
 	case bodiless:
 		p.sendCopy(to, marked(req), 0)
 	default:
-		req.Body = &tee{ReadCloser: req.Body, p: p, arm: to, copy: marked(req), length: req.ContentLength, trailer: req.Trailer}
+		body := &req.Body
+		if u, ok := req.Body.(*upload); ok {
+			body = &u.ReadCloser // it stays outside, to be asked whose fault a failure was
+		}
+		*body = &tee{ReadCloser: *body, p: p, arm: to, copy: marked(req), length: req.ContentLength, trailer: req.Trailer}
 	}
 }
 

@@ -10,14 +10,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/rheostat-go/rheostat/traffic"
@@ -356,21 +359,35 @@ func TestACopyDoesNotEndWithItsRequest(t *testing.T) {
 
 func TestWhatCannotBeCopiedIsCounted(t *testing.T) {
 	t.Parallel()
-	p := mirrorTo(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("a copy of %s %s came", r.Method, r.URL) }, proxy.Options{})
+	var log lockedBuffer
+	p := mirrorTo(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("a copy of %s %s came", r.Method, r.URL) },
+		proxy.Options{Ejection: proxy.Ejection{Failures: 1}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	apply(t, p, 1, mirroring(traffic.Full))
 	send := p.RoundTripper()
 	ask(t, send, http.MethodGet, nil, func(r *http.Request) { r.Header.Set("Connection", "Upgrade"); r.Header.Set("Upgrade", "websocket") })
 
-	// The client breaks off.
-	for _, way := range reach(t, p) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://shop.example", &broken{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if res, err := way.RoundTrip(req); err == nil {
-			res.Body.Close()
-		}
+	// The client breaks off, for which nobody is ejected.
+	conn, err := net.Dial("tcp", parse(t, front(t, p)).Host)
+	if err != nil {
+		t.Fatal(err)
 	}
+	fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nonly this")
+	within(t, "what there is of the body is kept", func() bool { return p.KeptForCopies() > 0 })
+	conn.Close()
+	totals(t, p, 1, 0, 1)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://shop.example", io.MultiReader(strings.NewReader("x"), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res, err := send.RoundTrip(req); err == nil {
+		res.Body.Close()
+		t.Error("half a request was answered")
+	}
+	totals(t, p, 1, 0, 2)
+	if text := log.String(); strings.Contains(text, "ejected") {
+		t.Errorf("stable is blamed for its clients:\n%s", text)
+	}
+	ask(t, send, http.MethodConnect, nil, nil)
 	// The route changes while the client sends.
 	first, second := io.Pipe()
 	over := make(chan struct{})
@@ -383,9 +400,10 @@ func TestWhatCannotBeCopiedIsCounted(t *testing.T) {
 	fmt.Fprint(second, "whole")
 	second.Close()
 	<-over
-	want := proxy.Copies{Upgrades: 1, Cut: 2, Late: 1}
+	totals(t, p, 3, 0, 2)
+	want := proxy.Copies{Upgrades: 2, Cut: 2, Late: 1}
 	got := func() proxy.Copies { c := p.Copies("candidate"); c.Latency = nil; return c }
-	within(t, "all of it counted", func() bool { c := got(); return c.Upgrades+c.Cut+c.Late == 4 })
+	within(t, "all of it counted", func() bool { c := got(); return c.Upgrades+c.Cut+c.Late == 5 })
 	if c := got(); fmt.Sprint(c) != fmt.Sprint(want) {
 		t.Errorf("counted %+v, want %+v", c, want)
 	}
@@ -397,15 +415,22 @@ func TestWhatCannotBeCopiedIsCounted(t *testing.T) {
 	}
 }
 
-// broken is a body that cannot be read to its end.
-type broken struct{ begun bool }
+// lockedBuffer is text that several goroutines write.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
 
-func (b *broken) Read(p []byte) (int, error) {
-	if b.begun {
-		return 0, errors.New("broke off")
-	}
-	b.begun = true
-	return copy(p, "some"), nil
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 // TestMemoryKeptForCopiesIsBounded has many clients send half a body each.

@@ -6,6 +6,7 @@ package traffictest
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/rheostat-go/rheostat/traffic"
 )
@@ -24,9 +25,9 @@ func (r *run) breaks(f Fault) (mend func()) {
 }
 
 // tryApply applies under a deadline that a right router keeps.
-func (r *run) tryApply(n int, route traffic.Route) error {
+func (r *run) tryApply(n int, route traffic.Route, limit time.Duration) error {
 	r.Helper()
-	return r.bounded("Apply", func(ctx context.Context) error { return r.Router.Apply(ctx, r.fence(n), route) })
+	return r.bounded("Apply", limit, func(ctx context.Context) error { return r.Router.Apply(ctx, r.fence(n), route) })
 }
 
 // recovers waits until Observe works again, and wants one of the routes, whole.
@@ -49,7 +50,7 @@ func (r *run) recovers(wants ...traffic.Route) traffic.Seen {
 	return seen
 }
 
-// elsewhere is a route that differs from route(w) in every number and name.
+// elsewhere is a route that has no name in its place and no weight in common with others.
 func (r *run) elsewhere() traffic.Route {
 	route := r.route(traffic.Full)
 	route.Arms = traffic.Arms{Stable: r.Arms.Candidate, Candidate: r.Arms.Stable}
@@ -77,7 +78,7 @@ var faultCases = []testCase{
 			r.set(1, before)
 			mend := r.breaks(Hanging)
 			defer mend()
-			if err := r.tryApply(2, r.elsewhere()); err == nil {
+			if err := r.tryApply(2, r.elsewhere(), r.patience()); err == nil {
 				r.Fatalf("Apply against a target that answers nothing: no error, want one")
 			}
 			mend()
@@ -102,12 +103,12 @@ func notKnown(f Fault, how string) testCase {
 			defer mend()
 			for range looks {
 				var seen traffic.Seen
-				err := r.bounded("Observe", func(ctx context.Context) (err error) { seen, err = r.Router.Observe(ctx); return err })
+				err := r.bounded("Observe", r.patience(), func(ctx context.Context) (err error) { seen, err = r.Router.Observe(ctx); return err })
 				if err == nil {
 					r.Fatalf("Observe of a control plane %s: %v and no error, want one", how, tell(seen.Route))
 				}
 			}
-			if err := r.tryApply(2, r.elsewhere()); err == nil {
+			if err := r.tryApply(2, r.elsewhere(), r.patience()); err == nil {
 				r.Fatalf("Apply to a control plane %s: no error, want one", how)
 			}
 			mend()
@@ -130,7 +131,7 @@ func asksAgain(r *run) {
 	for _, next := range []traffic.Route{r.route(traffic.Full), r.elsewhere(), r.route(r.some()), r.route(0)} {
 		n++
 		mend := r.breaks(Deaf)
-		err := r.tryApply(n, next)
+		err := r.tryApply(n, next, min(r.Settle, time.Second)) // it is to arrive
 		mend()
 		if err == nil {
 			r.recovers(next)
@@ -171,9 +172,9 @@ func servesOn(f Fault, how string) testCase {
 				}
 			}
 			serves("under")
-			_ = r.bounded("Observe", func(ctx context.Context) error { _, err := r.Router.Observe(ctx); return err })
+			_ = r.bounded("Observe", r.patience(), func(ctx context.Context) error { _, err := r.Router.Observe(ctx); return err })
 			if f != Hanging { // it may find what it was asked in its queue
-				_ = r.tryApply(2, r.route(0))
+				_ = r.tryApply(2, r.route(0), r.patience())
 			}
 			serves("after questions to")
 			mend()

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/rheostat-go/rheostat/traffic"
 )
@@ -67,7 +68,7 @@ func (r *run) callAround(n *int) {
 		return
 	}
 	defer mend()
-	_ = r.bounded("Observe", func(ctx context.Context) error { _, err := r.Router.Observe(ctx); return err })
+	_ = r.bounded("Observe", 10*time.Millisecond, func(ctx context.Context) error { _, err := r.Router.Observe(ctx); return err })
 }
 
 var leakCount atomic.Int64

@@ -214,7 +214,6 @@ func moved(name string, fail func(Request, traffic.Route) error) mutant {
 	}}
 }
 
-// refusing is a mutant that fails a request after it has refused a route.
 var sendMutants = []mutant{
 	{"drains before it checks", func() Subject {
 		t := newTarget(trafficOptions)

@@ -116,18 +116,18 @@ func (r *run) within(done func() bool) bool {
 
 // patience is how long a case lets a call go on against a target that is broken.
 func (r *run) patience() time.Duration {
-	return min(max(r.Settle/20, 10*time.Millisecond), 250*time.Millisecond)
+	return min(max(r.Settle/50, 10*time.Millisecond), 100*time.Millisecond)
 }
 
 // bounded makes a call under a deadline, and wants it back when that has passed,
 // or not much later.
-func (r *run) bounded(what string, call func(ctx context.Context) error) error {
+func (r *run) bounded(what string, limit time.Duration, call func(ctx context.Context) error) error {
 	r.Helper()
-	ctx, cancel := context.WithTimeout(r.ctx, r.patience())
+	ctx, cancel := context.WithTimeout(r.ctx, limit)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- call(ctx) }()
-	overdue := time.NewTimer(r.patience() + r.slack())
+	overdue := time.NewTimer(limit + r.slack())
 	defer overdue.Stop()
 	select {
 	case err := <-done:

@@ -123,8 +123,9 @@ func (p *pool) choose(not *backend) *backend {
 		}
 		return v.in[0]
 	default:
-		i := rand.IntN(n)     //nolint:gosec // chance, no secret
-		j := rand.IntN(n - 1) //nolint:gosec // chance, no secret
+		// One random number has two halves, each scaled to its range.
+		r := rand.Uint64() //nolint:gosec // chance, no secret
+		i, j := r>>32*uint64(n)>>32, r&math.MaxUint32*uint64(n-1)>>32
 		if j >= i {
 			j++
 		}
@@ -140,11 +141,11 @@ func (p *pool) choose(not *backend) *backend {
 // is none. The same one is not given twice until its trial has ended or its next
 // is due.
 func (p *pool) trial(v *view, not *backend) *backend {
-	now := time.Now()
-	if p.at(now) < v.next.Load() || !p.mu.TryLock() {
+	if int64(time.Since(p.epoch)) < v.next.Load() || !p.mu.TryLock() {
 		return nil // or somebody else is just being given it
 	}
 	defer p.mu.Unlock()
+	now := time.Now()
 	if p.view.Load() != v {
 		return nil
 	}

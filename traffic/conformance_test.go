@@ -24,7 +24,8 @@ func TestConformance(t *testing.T) {
 			t.Parallel()
 			traffictest.Run(t, func(*testing.T) traffictest.Subject {
 				m := traffic.NewMemory(o)
-				return traffictest.Subject{Router: m, Foreign: foreign(m)}
+				another := func(context.Context) (traffic.Router, error) { return m, nil }
+				return traffictest.Subject{Router: m, Foreign: foreign(m), Another: another}
 			})
 		})
 	}

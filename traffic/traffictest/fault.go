@@ -31,23 +31,21 @@ func (r *run) tryApply(n int, route traffic.Route, limit time.Duration) error {
 }
 
 // recovers waits until Observe works again, and wants one of the routes, whole.
-func (r *run) recovers(wants ...traffic.Route) traffic.Seen {
+func (r *run) recovers(wants ...traffic.Route) {
 	r.Helper()
 	for i := range wants {
 		wants[i] = r.near(wants[i])
 	}
-	var seen traffic.Seen
 	var err error
-	if !r.within(func() bool { seen, err = r.Router.Observe(r.ctx); return err == nil }) {
+	if !r.within(func() bool { _, err = r.Router.Observe(r.ctx); return err == nil }) {
 		r.Fatalf("%v after the fault was mended Observe says: %v", r.Settle, err)
 	}
 	for range looks {
 		r.pause(r.patience() / looks) // for what was put off to come after all
-		if seen = r.see(); !contains(wants, seen.Route) {
+		if seen := r.see(); !contains(wants, seen.Route) {
 			r.Fatalf("after the fault was mended Observe shows %v, want one of %v", tell(seen.Route), wants)
 		}
 	}
-	return seen
 }
 
 // elsewhere is a route that has no name in its place and no weight in common with others.

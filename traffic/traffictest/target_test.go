@@ -6,6 +6,7 @@ package traffictest
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -149,11 +150,7 @@ func (t *target) Observe(ctx context.Context) (seen traffic.Seen, err error) {
 func (t *target) Meter(context.Context) (map[string]traffic.Reading, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	readings := map[string]traffic.Reading{}
-	for name, r := range t.arms {
-		readings[name] = r
-	}
-	return readings, nil
+	return maps.Clone(t.arms), nil
 }
 
 // edit spoils the configuration that is not the router's.

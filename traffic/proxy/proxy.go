@@ -194,3 +194,12 @@ func (p *Proxy) Observe(ctx context.Context) (traffic.Seen, error) {
 	seen.Room = p.room(ctx, now)
 	return seen, nil
 }
+
+// Route is the route in force and the fence that it was applied under, without
+// the look at the backends that Observe takes. Both are zero before any.
+func (p *Proxy) Route() (r traffic.Route, fence uint64) {
+	now := p.plan.Load()
+	r = now.Route
+	r.Split = r.Split.Clone()
+	return r, now.Fence
+}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/aws/internal/note"
@@ -145,17 +146,18 @@ func (r *Router) write(ctx context.Context, route traffic.Route) error {
 		return fmt.Errorf("target group stickiness is on for %v, and clients stay with the candidate as long: turn it off, or declare it in Options.Stickiness", sticky)
 	}
 	weights := weigh(route.Split.Candidate)
-	if now.has(stable, weights[0]) && now.has(candidate, weights[1]) {
-		if current, err := r.tell(now, route.Arms); err == nil && current.Equal(route) {
-			r.arms = route.Arms
-			return nil
+	current, err := r.tell(now, route.Arms)
+	inForce := err == nil && current.Equal(route)
+	if !inForce || !now.has(stable, weights[0]) || !now.has(candidate, weights[1]) {
+		if err := now.set(stable, candidate, weights); err != nil {
+			return err
 		}
-	}
-	if err := now.set(stable, candidate, weights); err != nil {
-		return err
-	}
-	if err := r.modify(ctx, now); err != nil {
-		return err
+		// A group that gets nothing may be gone; one that is there must be in the
+		// action, for AWS to check its health.
+		var gone *types.TargetGroupNotFoundException
+		if err := r.modify(ctx, now); err != nil && (!inForce || !errors.As(err, &gone)) {
+			return err
+		}
 	}
 	r.arms = route.Arms
 	return nil

@@ -276,8 +276,11 @@ func TestWhatAWSRefusesIsShown(t *testing.T) {
 	}
 	o := options(rule)
 	o.Groups["green"] = arn("none")
-	if err := newRouter(t, s, o).Apply(t.Context(), 1, route(0)); err == nil || !strings.Contains(err.Error(), "TargetGroupNotFound") {
+	if err := newRouter(t, s, o).Apply(t.Context(), 1, route(traffic.Full)); err == nil || !strings.Contains(err.Error(), "TargetGroupNotFound") {
 		t.Errorf("Apply with no group: %v", err)
+	}
+	if err := newRouter(t, s, o).Apply(t.Context(), 1, route(0)); err != nil {
+		t.Errorf("a group that gets nothing may be gone: %v", err)
 	}
 	if err := newRouter(t, s, options(rule)).Apply(t.Context(), 1, traffic.Route{Arms: traffic.Arms{Stable: "blue", Candidate: "red"}}); err == nil || !strings.Contains(err.Error(), "Options.Groups") {
 		t.Errorf("Apply with an unknown arm: %v", err)

@@ -149,7 +149,7 @@ func (r *Router) bring(ctx context.Context, route traffic.Route) error {
 	if done, err := r.arrived(pair, route); done || err != nil {
 		return err
 	}
-	if err := fit(pair[route.Arms.Candidate], route); err != nil {
+	if err := r.fit(pair, route); err != nil {
 		return err
 	}
 	return r.await(ctx, route, r.swap(ctx, route.Arms))
@@ -174,9 +174,15 @@ func (r *Router) arrived(pair map[string]types.EnvironmentDescription, route tra
 	return false, fmt.Errorf("%s is on neither %q nor %q; somebody else moved it: %w", r.o.CNAME, route.Arms.Stable, route.Arms.Candidate, traffic.ErrConflict)
 }
 
-// fit refuses a candidate that AWS itself calls broken. The way home is never barred.
-func fit(candidate types.EnvironmentDescription, route traffic.Route) error {
-	if route.Split.Candidate == traffic.Full && candidate.Health == types.EnvironmentHealthRed {
+// fit refuses to swap with what is not there, and to go to a candidate that AWS
+// itself calls broken. The way home is never barred by anybody's health.
+func (r *Router) fit(pair map[string]types.EnvironmentDescription, route traffic.Route) error {
+	for _, name := range []string{route.Arms.Stable, route.Arms.Candidate} {
+		if err := r.gone(pair, name); err != nil {
+			return err
+		}
+	}
+	if route.Split.Candidate == traffic.Full && pair[route.Arms.Candidate].Health == types.EnvironmentHealthRed {
 		return fmt.Errorf("environment %q: its health is Red; mend it before it gets traffic", route.Arms.Candidate)
 	}
 	return nil

@@ -234,6 +234,17 @@ func TestWhatCannotBeSwappedIsNamed(t *testing.T) {
 	}
 }
 
+func TestAnEnvironmentThatGetsNothingMayBeGone(t *testing.T) {
+	t.Parallel()
+	for _, status := range []string{"Terminating", "Terminated"} {
+		s := newServer(t)
+		s.Beanstalk.Set("green", func(e *awstest.Environment) { e.Status = status })
+		if err := newRouter(t, s, options()).Apply(t.Context(), 1, home()); err != nil {
+			t.Errorf("green is %s, and blue serves: %v", status, err)
+		}
+	}
+}
+
 func TestTheWayHomeIsOpenWhateverTheHealth(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

@@ -82,7 +82,7 @@ func (r *Router) describe(ctx context.Context) (map[string]types.EnvironmentDesc
 }
 
 // settled looks until both environments are Ready. One that is not there, or on
-// its way out, will never be.
+// its way out, will never be, and does not matter where the other one has the CNAME.
 func (r *Router) settled(ctx context.Context, arms traffic.Arms) (map[string]types.EnvironmentDescription, error) {
 	busy := ""
 	for {
@@ -94,18 +94,17 @@ func (r *Router) settled(ctx context.Context, arms traffic.Arms) (map[string]typ
 			return nil, err
 		}
 		busy = ""
-		for _, name := range []string{arms.Stable, arms.Candidate} {
-			e, ok := environments[name]
-			switch {
-			case !ok:
-				return nil, fmt.Errorf("environment %q: application %q has none of that name", name, r.o.Application)
-			case e.Status == types.EnvironmentStatusTerminating:
-				return nil, fmt.Errorf("environment %q is being terminated", name)
-			case e.Status != types.EnvironmentStatusReady:
-				busy = fmt.Sprintf("environment %q is %s", name, e.Status)
-				if aws.ToBool(e.AbortableOperationInProgress) {
-					busy += " by an operation that can be aborted (AbortEnvironmentUpdate)"
-				}
+		for _, names := range [][2]string{{arms.Stable, arms.Candidate}, {arms.Candidate, arms.Stable}} {
+			e, other := environments[names[0]], environments[names[1]]
+			switch err := r.gone(environments, names[0]); {
+			case err != nil && !r.has(other):
+				return nil, err
+			case err != nil, e.Status == types.EnvironmentStatusReady:
+				continue
+			}
+			busy = fmt.Sprintf("environment %q is %s", names[0], e.Status)
+			if aws.ToBool(e.AbortableOperationInProgress) {
+				busy += " by an operation that can be aborted (AbortEnvironmentUpdate)"
 			}
 		}
 		if busy == "" {
@@ -115,6 +114,17 @@ func (r *Router) settled(ctx context.Context, arms traffic.Arms) (map[string]typ
 			return nil, fmt.Errorf("%s: %w", busy, err)
 		}
 	}
+}
+
+// gone is why an environment cannot be swapped with and never will be, or nil.
+func (r *Router) gone(environments map[string]types.EnvironmentDescription, name string) error {
+	switch e, ok := environments[name]; {
+	case !ok:
+		return fmt.Errorf("environment %q: application %q has none of that name", name, r.o.Application)
+	case e.Status == types.EnvironmentStatusTerminating:
+		return fmt.Errorf("environment %q is being terminated", name)
+	}
+	return nil
 }
 
 // await finds out what became of a swap that returned err. Where AWS refused it,

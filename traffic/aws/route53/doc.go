@@ -7,7 +7,7 @@
 //	router, err := route53.New(r53.NewFromConfig(cfg), route53.Options{Zone: "Z123", Name: "shop.example.com"})
 //
 // The arms of a route are the SetIdentifiers of the two record sets, which must
-// exist; everything in them but the weight is left as it is: values,
+// exist unless their arm gets nothing; everything in them but the weight is left as it is: values,
 // alias target, TTL, health check. Their weights always add up to 200, so a
 // step of half a per cent is exact, and there is never a set whose weights are all 0,
 // which Route 53 takes for equal shares.

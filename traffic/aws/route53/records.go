@@ -190,7 +190,7 @@ func (n *records) changes(want note.Note, o Options) ([]types.Change, error) {
 	candidate := int64(want.Route.Split.Candidate / (traffic.Full / sum))
 	weights := map[string]int64{want.Route.Arms.Stable: sum - candidate, want.Route.Arms.Candidate: candidate}
 	for _, kind := range o.Types {
-		left := 2
+		missing := maps.Clone(weights)
 		for _, set := range n.weighted[kind] {
 			weight, arm := weights[aws.ToString(set.SetIdentifier)]
 			switch ttl := time.Duration(aws.ToInt64(set.TTL)) * time.Second; {
@@ -201,13 +201,15 @@ func (n *records) changes(want note.Note, o Options) ([]types.Change, error) {
 			case ttl > o.Lag && candidate > 0:
 				return nil, fmt.Errorf("%s %s %q has a TTL of %v, longer than Options.Lag (%v); raise the one or lower the other", o.Name, kind, aws.ToString(set.SetIdentifier), ttl, o.Lag)
 			}
-			left--
+			delete(missing, aws.ToString(set.SetIdentifier))
 			next := set
 			next.Weight = &weight
 			replace(&set, next)
 		}
-		if left > 0 {
-			return nil, fmt.Errorf("%s %s: there must be a record set with the identifier %q and one with %q", o.Name, kind, want.Route.Arms.Stable, want.Route.Arms.Candidate)
+		for _, arm := range slices.Sorted(maps.Keys(missing)) {
+			if missing[arm] > 0 { // an arm that gets nothing may be gone
+				return nil, fmt.Errorf("%s %s: zone %s has no record set with the identifier %q", o.Name, kind, o.Zone, arm)
+			}
 		}
 	}
 	replace(n.txt, types.ResourceRecordSet{

@@ -110,7 +110,7 @@ func (r *Router) Caps() traffic.Caps {
 
 // Apply writes the weights and the fence in one batch, which fails if anything
 // in it is not as it was read. It refuses a name that has weight on a record set
-// that is no arm, and an arm that has none.
+// that is no arm, and to send traffic to an arm without a record set.
 func (r *Router) Apply(ctx context.Context, fence uint64, route traffic.Route) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("route53: apply: %w", context.Cause(ctx))

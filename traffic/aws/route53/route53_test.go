@@ -210,6 +210,25 @@ func TestWhoWasFasterIsNeverOverwritten(t *testing.T) {
 			t.Errorf("Apply: %v, want ErrFenced", err)
 		}
 	})
+	t.Run("a higher fence with the weights that were there", func(t *testing.T) {
+		t.Parallel()
+		s := newServer(t)
+		if err := foreign(s, route(0)); err != nil {
+			t.Fatal(err)
+		}
+		faster := newRouter(t, s, options())
+		r, err := route53.New(meddler{client(s), func() {
+			if err := faster.Apply(t.Context(), 9, route(0)); err != nil {
+				t.Error(err)
+			}
+		}}, options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Apply(t.Context(), 8, route(0)); !errors.Is(err, traffic.ErrFenced) {
+			t.Errorf("Apply: %v, want ErrFenced", err)
+		}
+	})
 	t.Run("another tool each time", func(t *testing.T) {
 		t.Parallel()
 		s := newServer(t)
@@ -304,7 +323,7 @@ func TestWhatCannotBeTurnedIsNamed(t *testing.T) {
 		is         error
 	}{
 		{name: "a third with weight", want: `"third" has weight 7`, record: third, route: route(0), is: traffic.ErrConflict},
-		{name: "no such arm", want: `identifier "blue" and one with "red"`, route: traffic.Route{Arms: traffic.Arms{Stable: "blue", Candidate: "red"}}},
+		{name: "no such arm", want: `no record set with the identifier "red"`, route: traffic.Route{Arms: traffic.Arms{Stable: "blue", Candidate: "red"}, Split: traffic.Split{Candidate: traffic.Full / 2}}},
 		{name: "a long TTL", want: "longer than Options.Lag", record: strings.NewReplacer("third", "green", "<TTL>0", "<TTL>300").Replace(third), route: route(traffic.Full)},
 		{name: "no such zone", want: "NoSuchHostedZone", edit: func(o *route53.Options) { o.Zone = "Z9" }, route: route(0)},
 		{name: "no such name", want: "zone Z1 has no such record set", edit: func(o *route53.Options) { o.Name = "no.example.com" }, route: route(0)},
@@ -322,6 +341,19 @@ func TestWhatCannotBeTurnedIsNamed(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || c.is != nil && !errors.Is(err, c.is) {
 			t.Errorf("%s: Apply: %v, want %q", c.name, err, c.want)
 		}
+	}
+}
+
+func TestARecordSetThatGetsNothingMayBeGone(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	home := traffic.Route{Arms: traffic.Arms{Stable: "blue", Candidate: "gone"}}
+	r := newRouter(t, s, options())
+	if err := r.Apply(t.Context(), 1, home); err != nil {
+		t.Fatal(err)
+	}
+	if seen, err := r.Observe(t.Context()); err != nil || !seen.Route.Equal(home) || seen.Fence != 1 {
+		t.Errorf("Observe shows %v under %d, %v; want %v", seen.Route, seen.Fence, err, home)
 	}
 }
 

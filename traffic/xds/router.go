@@ -1,0 +1,383 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package xds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/rheostat-go/rheostat/internal/durable"
+	"github.com/rheostat-go/rheostat/traffic"
+)
+
+// defaultLag is several times what a busy machine has shown between a client's
+// acknowledgement and the last call that went the old way.
+const defaultLag = 250 * time.Millisecond
+
+// maxNamed is how many clients an error names.
+const maxNamed = 3
+
+// RouterOptions shape a [Router]. Each zero value is a default that works.
+type RouterOptions struct {
+	// File keeps the route and its fence over a restart: Apply writes it, synced to
+	// disk, before clients are sent the route, and Server.Router reads it. A file
+	// belongs to one router at a time. "" keeps nothing, and clients get Default
+	// again after a restart: use it in tests.
+	File string
+
+	// Default names the arm that gets everything as long as no route was ever
+	// applied. "" is the only arm if there is but one; with more, clients are told
+	// of no route until then, and their calls fail as codes.Unavailable.
+	Default string
+
+	// Envoy says that all clients are Envoys, so that mirrors and matches on the
+	// query can be carried out. A gRPC client would ignore both.
+	Envoy bool
+
+	// Listen is where Envoys shall listen, an address and a port such as
+	// "0.0.0.0:8080". "" leaves their listeners to their owner. It needs Envoy.
+	Listen string
+
+	// Edit may change each resource before it is served: a *clusterv3.Cluster for
+	// TLS to the arms or HTTP/2, a *routev3.RouteConfiguration for timeouts and retries
+	// (Envoys get none by default), a *listenerv3.Listener, a
+	// *endpointv3.ClusterLoadAssignment. It must do the same each time, and change no names.
+	Edit func(resource proto.Message)
+
+	// Room tells what each arm could carry; its error makes it not known. nil
+	// leaves Room out of Caps, for the server does not see the arms.
+	Room func(ctx context.Context) (traffic.Room, error)
+
+	// Lag is Caps.Lag: how long after its acknowledgement a client may still begin
+	// calls on the old route. 0 is 250 milliseconds.
+	Lag time.Duration
+}
+
+// Router is one service of a [Server]. It is safe for concurrent use; make it with
+// [Server.Router].
+type Router struct {
+	server  *Server
+	name    string
+	options RouterOptions
+	caps    traffic.Caps
+
+	// turn guards what follows. It is a channel so that waiting for it ends with
+	// the caller's context.
+	turn   chan struct{}
+	arms   map[string][]string // never changed, only exchanged
+	routed bool
+	accepted
+	unpinned bool // for a test that shows what the pins are good for
+}
+
+// accepted is what Apply accepted last, and what outlives the process.
+type accepted struct {
+	Fence uint64        `json:"fence"`
+	Route traffic.Route `json:"route"`
+}
+
+var _ traffic.Router = (*Router)(nil)
+
+// Router makes the router of a service, which clients ask for by its name, between
+// arms, each a name and the addresses of its backends, and restores the route of
+// RouterOptions.File. A file that cannot be read, or that names an arm which is not
+// there, is an error. From then on clients are served it.
+func (s *Server) Router(name string, arms map[string][]string, o RouterOptions) (*Router, error) {
+	r := &Router{server: s, name: name, options: o, turn: make(chan struct{}, 1), arms: map[string][]string{}}
+	if o.Lag <= 0 {
+		r.options.Lag = defaultLag
+	}
+	r.caps = traffic.Caps{
+		Granularity: 1, Match: true, Query: o.Envoy, Mirror: o.Envoy,
+		Fencing: true, Room: o.Room != nil, Evidence: traffic.Programmed, Lag: r.options.Lag,
+	}
+	for arm, addresses := range arms {
+		if err := checkArm(arm, addresses); err != nil {
+			return nil, fmt.Errorf("xds: router %q: %w", name, err)
+		}
+		r.arms[arm] = slices.Clone(addresses)
+	}
+	if err := s.add(r); err != nil {
+		return nil, fmt.Errorf("xds: router %q: %w", name, err)
+	}
+	if err := r.begin(); err != nil {
+		s.remove(r)
+		return nil, fmt.Errorf("xds: router %q: %w", name, err)
+	}
+	return r, nil
+}
+
+// begin restores the route, and serves.
+func (r *Router) begin() error {
+	switch {
+	case r.options.Default != "" && r.arms[r.options.Default] == nil:
+		return fmt.Errorf("RouterOptions.Default: %w", r.unknown(r.options.Default))
+	case r.options.Listen != "" && !r.options.Envoy:
+		return errors.New("RouterOptions.Listen: it is for Envoys; say so with RouterOptions.Envoy")
+	case r.options.Listen != "":
+		if _, err := parseAddress(r.options.Listen); err != nil {
+			return fmt.Errorf("RouterOptions.Listen: %w", err)
+		}
+	}
+	if r.options.File != "" {
+		var err error
+		if r.routed, err = durable.Load(r.options.File, &r.accepted); err != nil {
+			return fmt.Errorf("RouterOptions.File: %w", err)
+		}
+	}
+	if r.routed {
+		if err := r.check(r.Route); err != nil {
+			return fmt.Errorf("the route of %s cannot be restored: %w; give Router every arm that the route names", r.options.File, err)
+		}
+	}
+	list, err := r.resources(r.arms, r.current())
+	if err != nil {
+		return err
+	}
+	r.server.publish(r.name, list)
+	return nil
+}
+
+// Caps is what a route can be: any part per million, matches on headers and
+// cookies, and for Envoys mirrors and matches on the query. It is fenced, and
+// clients acknowledge it.
+func (r *Router) Caps() traffic.Caps { return r.caps }
+
+// lock takes the turn, or fails when ctx ends.
+func (r *Router) lock(ctx context.Context) error {
+	select {
+	case r.turn <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if ctx.Err() != nil {
+		r.unlock()
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+func (r *Router) unlock() { <-r.turn }
+
+// Apply implements [traffic.Router]. It returns after the route was written to
+// RouterOptions.File and is on its way to the clients; Observe tells whether they
+// have it. An error leaves the old route in force; if it speaks of the file, the
+// new route may be the one that a restart finds, so apply it again.
+func (r *Router) Apply(ctx context.Context, fence uint64, route traffic.Route) error {
+	if err := r.lock(ctx); err != nil {
+		return fmt.Errorf("xds: apply: %w", err)
+	}
+	defer r.unlock()
+	route.Split = route.Split.Clone()
+	if err := r.check(route); err != nil {
+		return fmt.Errorf("xds: apply: %w", err)
+	}
+	if r.routed {
+		switch {
+		case fence < r.Fence:
+			return fmt.Errorf("xds: apply under fence %d after %d: %w", fence, r.Fence, traffic.ErrFenced)
+		case fence > r.Fence:
+		case route.Equal(r.Route):
+			return nil
+		default:
+			return fmt.Errorf("xds: apply under fence %d, which was used for %q: %w", fence, r.Route, traffic.ErrConflict)
+		}
+	}
+	next := accepted{Fence: fence, Route: route}
+	list, err := r.resources(r.arms, &next.Route)
+	if err != nil {
+		return fmt.Errorf("xds: apply: %w", err)
+	}
+	if r.options.File != "" {
+		if err := durable.Save(r.options.File, next); err != nil {
+			return fmt.Errorf("xds: apply: RouterOptions.File: %w", err)
+		}
+	}
+	r.accepted, r.routed = next, true
+	r.server.publish(r.name, list)
+	return nil
+}
+
+// check refuses routes that cannot be carried out.
+func (r *Router) check(route traffic.Route) error {
+	if err := route.Validate(); err != nil {
+		return err
+	}
+	if _, err := r.caps.Nearest(route.Split); err != nil {
+		return err
+	}
+	switch {
+	case r.arms[route.Arms.Stable] == nil:
+		return fmt.Errorf("arms.stable: %w", r.unknown(route.Arms.Stable))
+	case r.arms[route.Arms.Candidate] == nil:
+		return fmt.Errorf("arms.candidate: %w", r.unknown(route.Arms.Candidate))
+	}
+	return nil
+}
+
+// current is the route in force, nil before any.
+func (r *Router) current() *traffic.Route {
+	if !r.routed {
+		return nil
+	}
+	return &r.Route
+}
+
+// Observe implements [traffic.Router]. While a client refuses what it was sent it
+// is an error that names the client and what it says: that client goes on by what
+// it has accepted before, and nobody else knows what that is.
+func (r *Router) Observe(ctx context.Context) (traffic.Seen, error) {
+	if err := r.lock(ctx); err != nil {
+		return traffic.Seen{}, fmt.Errorf("xds: observe: %w", err)
+	}
+	seen := traffic.Seen{Route: r.Route, Fence: r.Fence, Evidence: traffic.Written}
+	seen.Route.Split = seen.Route.Split.Clone()
+	told, refused := r.server.told(r.name)
+	r.unlock()
+	if refused != nil {
+		return traffic.Seen{}, fmt.Errorf("xds: observe: %w", refused)
+	}
+	if told {
+		seen.Evidence = traffic.Programmed
+	}
+	if r.options.Room != nil {
+		if room, err := r.options.Room(ctx); err == nil {
+			seen.Room = room
+		}
+	}
+	return seen, nil
+}
+
+// told reports whether every client of the router has what it should, and there
+// is one with the route; refused names those that do not want it.
+func (s *Server) told(router string) (told bool, refused error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var own []resource
+	for _, byName := range s.config.resources {
+		for _, res := range byName {
+			if res.router == router {
+				own = append(own, res)
+			}
+		}
+	}
+	var routed, behind, refusals int
+	var named []string
+	for c := range s.clients {
+		refusal := ""
+		for _, res := range own {
+			asks, has, why := c.knows(res)
+			switch {
+			case why != "":
+				refusal = fmt.Sprintf("client %q refuses %s %q: %s", c.node, kind(res.typeURL), res.name, why)
+			case asks && !has:
+				behind++
+			case asks && res.typeURL == routeType:
+				routed++
+			}
+		}
+		if refusal == "" {
+			continue
+		}
+		if refusals++; refusals <= maxNamed {
+			named = append(named, refusal)
+		}
+	}
+	if refusals > 0 {
+		slices.Sort(named)
+		if refusals > maxNamed {
+			named = append(named, fmt.Sprintf("and %d clients more", refusals-maxNamed))
+		}
+		return false, errors.New(strings.Join(named, "; "))
+	}
+	return routed > 0 && behind == 0, nil
+}
+
+// kind is the last word of a type.
+func kind(typeURL string) string { return typeURL[strings.LastIndexByte(typeURL, '.')+1:] }
+
+// SetArm adds the arm name with the addresses of its backends, each an IP and a
+// port such as "10.0.0.1:8080", or gives a known one others, as when replicas come
+// and go. Clients get to know it at once and connect. Addresses are not kept in
+// RouterOptions.File: give Router the arms that are there when it starts.
+func (r *Router) SetArm(name string, addresses ...string) error {
+	if err := checkArm(name, addresses); err != nil {
+		return fmt.Errorf("xds: %w", err)
+	}
+	return r.changeArms(func(arms map[string][]string) error {
+		arms[name] = slices.Clone(addresses)
+		return nil
+	})
+}
+
+// RemoveArm forgets the arm name. One that the route in force names is refused, and
+// any while a client has not acknowledged that route, for it may still call the arm.
+func (r *Router) RemoveArm(name string) error {
+	return r.changeArms(func(arms map[string][]string) error {
+		told, refused := r.server.told(r.name)
+		switch {
+		case arms[name] == nil:
+			return r.unknown(name)
+		case r.routed && (name == r.Route.Arms.Stable || name == r.Route.Arms.Candidate):
+			return fmt.Errorf("arm %q: the route in force names it: apply another route first", name)
+		case refused != nil:
+			return fmt.Errorf("arm %q: it may be in use: %w", name, refused)
+		case !told && r.server.asked(r.name):
+			return fmt.Errorf("arm %q: clients have not acknowledged the route in force yet: wait for Observe to show it as programmed", name)
+		}
+		delete(arms, name)
+		return nil
+	})
+}
+
+// asked reports whether any client wants the router's route.
+func (s *Server) asked(router string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.clients {
+		if asks, _, _ := c.knows(s.config.resources[routeType][router]); asks {
+			return true
+		}
+	}
+	return false
+}
+
+// Arms names the arms in alphabetical order.
+func (r *Router) Arms() []string {
+	r.turn <- struct{}{}
+	defer r.unlock()
+	return slices.Sorted(maps.Keys(r.arms))
+}
+
+// changeArms edits a copy and serves it.
+func (r *Router) changeArms(edit func(arms map[string][]string) error) error {
+	r.turn <- struct{}{}
+	defer r.unlock()
+	arms := maps.Clone(r.arms)
+	if err := edit(arms); err != nil {
+		return fmt.Errorf("xds: %w", err)
+	}
+	list, err := r.resources(arms, r.current())
+	if err != nil {
+		return fmt.Errorf("xds: %w", err)
+	}
+	r.arms = arms
+	r.server.publish(r.name, list)
+	return nil
+}
+
+// unknown is the error about a name that no arm has. The turn is the caller's.
+func (r *Router) unknown(name string) error {
+	if len(r.arms) == 0 {
+		return fmt.Errorf("no arm %q: there are none; add it with SetArm", name)
+	}
+	return fmt.Errorf("no arm %q: known are %s", name, strings.Join(slices.Sorted(maps.Keys(r.arms)), ", "))
+}

@@ -1,6 +1,8 @@
 // Copyright The rheostat Authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build unix
+
 package haproxy_test
 
 import (
@@ -10,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,14 +39,50 @@ func TestConformance(t *testing.T) {
 		traffictest.Run(t, func(t *testing.T) traffictest.Subject {
 			subject := subject(t, s, haproxy.Options{})
 			subject.Restart = nil // nothing is kept
+			subject.Break = nil   // as above
 			return subject
 		})
 	})
 	t.Run("without names", func(t *testing.T) {
 		t.Parallel()
 		s := newServer(t, func(s *server) { s.config = haproxy.Config{Map: s.config.Map} })
-		traffictest.Run(t, func(t *testing.T) traffictest.Subject { return subject(t, s, s.file()) })
+		traffictest.Run(t, func(t *testing.T) traffictest.Subject {
+			// What differs is what is refused; the rest is as above.
+			whole := subject(t, s, s.file())
+			return traffictest.Subject{Router: whole.Router, Foreign: whole.Foreign, Restart: whole.Restart, Another: whole.Another}
+		})
 	})
+}
+
+// Another rollout does not meet the same clients first.
+func TestAnotherCandidateHasOtherClients(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	r := s.router(haproxy.Options{})
+	data := &pool{front: s.front}
+	t.Cleanup(data.close)
+	route := split(traffic.Percent(50))
+	route.Split.Sticky.Header = "X-User"
+	on := func() (list []int) {
+		t.Helper()
+		for id := range 100 {
+			answer, err := data.send(t.Context(), request("X-User", fmt.Sprint(id)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if answer.Arm == route.Arms.Candidate {
+				list = append(list, id)
+			}
+		}
+		return list
+	}
+	apply(t, r, 1, route)
+	first := on()
+	route.Arms.Stable, route.Arms.Candidate = route.Arms.Candidate, route.Arms.Stable
+	apply(t, r, 2, route)
+	if second := on(); slices.Equal(first, second) {
+		t.Errorf("both candidates have the clients %v", first)
+	}
 }
 
 // withNeighbours adds configuration of others, with a map of their own.

@@ -104,7 +104,8 @@ func (c Config) encode(r traffic.Route) (string, error) {
 		}
 		sticky = token
 	}
-	matches := ","
+	var matches strings.Builder
+	matches.WriteByte(',')
 	for i, m := range r.Split.Match {
 		token, err := c.token(fmt.Sprintf("match[%d]", i), m.Header, m.Cookie, m.Query)
 		if err != nil {
@@ -113,9 +114,9 @@ func (c Config) encode(r traffic.Route) (string, error) {
 		if m.Value != "" {
 			token += "=" + base64.StdEncoding.EncodeToString([]byte(m.Value))
 		}
-		matches += token + ","
+		matches.WriteString(token + ",")
 	}
-	value := fmt.Sprintf("%d|%s|%s|%s|%s", r.Split.Candidate, r.Arms.Stable, r.Arms.Candidate, sticky, matches)
+	value := fmt.Sprintf("%d|%s|%s|%s|%s", r.Split.Candidate, r.Arms.Stable, r.Arms.Candidate, sticky, matches.String())
 	if len(value) > maxValue {
 		return "", fmt.Errorf("match: the route takes %d bytes and HAProxy can be told %d; use fewer matches: %w", len(value), maxValue, errors.ErrUnsupported)
 	}

@@ -1,6 +1,8 @@
 // Copyright The rheostat Authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build unix
+
 package haproxy_test
 
 import (

@@ -36,7 +36,7 @@ func (r *Router) saved() (entry, error) {
 	if err != nil {
 		return entry{}, fmt.Errorf("options.file: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	text, err := io.ReadAll(io.LimitReader(f, maxFile))
 	if err != nil {
 		return entry{}, fmt.Errorf("options.file: %w", err)

@@ -1,6 +1,8 @@
 // Copyright The rheostat Authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build unix
+
 package haproxy_test
 
 import (
@@ -128,27 +130,56 @@ func (l *load) end(t *testing.T) {
 // deviations, and no request that begins after Apply has returned goes the old way.
 func TestTheLadderAndFlipsUnderLoadLoseNothing(t *testing.T) {
 	t.Parallel()
-	for name, file := range map[string]bool{"in memory": false, "with a file": true} {
-		t.Run(name, func(t *testing.T) {
-			s := newServer(t, nil)
-			o := haproxy.Options{}
-			if file {
-				o = s.file()
-			}
-			r := s.router(o)
-			apply(t, r, 1, split(0))
-			l := startLoad(t, s.front, false)
-			defer l.end(t)
-			fence := uint64(1)
-			for _, percent := range []float64{0, 1, 5, 10, 25, 50, 100} {
-				fence++
-				climb(t, r, l, fence, traffic.Percent(percent))
-			}
-			flip(t, r, l, fence)
-			l.stop.Store(true)
-			t.Logf("%d requests, %d failed, %s", l.total.Load(), l.failed.Load(), s.cost(l.total.Load()))
-		})
+	s := newServer(t, nil)
+	ladder(t, s, haproxy.Options{})
+}
+
+func TestTheLadderAndFlipsUnderLoadLoseNothingWithAFile(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	ladder(t, s, s.file())
+}
+
+func ladder(t *testing.T, s *server, o haproxy.Options) {
+	t.Helper()
+	r := s.router(o)
+	apply(t, r, 1, split(0))
+	l := startLoad(t, s.front, false)
+	defer l.end(t)
+	fence := uint64(1)
+	for _, percent := range []float64{0, 1, 5, 10, 25, 50, 100} {
+		fence++
+		climb(t, r, l, fence, traffic.Percent(percent))
 	}
+	flip(t, r, l, fence)
+	l.stop.Store(true)
+	t.Logf("%d requests, %d failed, %s", l.total.Load(), l.failed.Load(), s.cost(l.total.Load()))
+}
+
+// What HAProxy counts is enough for Effective.
+func TestASplitIsProvenByWhatHAProxyCounts(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, nil)
+	r := s.router(haproxy.Options{})
+	l := startLoad(t, s.front, false)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for i, w := range []traffic.Weight{0, traffic.Percent(50), traffic.Full} {
+		apply(t, r, uint64(i+1), split(w)) //nolint:gosec // small
+		proof, err := traffic.Verify(ctx, r, split(w), traffic.VerifyOptions{Every: 20 * time.Millisecond})
+		if err != nil || proof.Evidence != traffic.Effective {
+			t.Errorf("%v: %v, %v", w, proof, err)
+		}
+		t.Log(proof)
+	}
+	// A proof of what is not so would be worse than none.
+	short, cut := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cut()
+	if proof, err := traffic.Verify(short, r, split(traffic.Percent(50)), traffic.VerifyOptions{Every: 20 * time.Millisecond}); err == nil {
+		t.Errorf("50%% was proven at 100%%: %v", proof)
+	}
+	l.stop.Store(true)
+	l.wg.Wait()
 }
 
 func climb(t *testing.T, r traffic.Router, l *load, fence uint64, w traffic.Weight) {
@@ -221,7 +252,7 @@ func (s *server) cost(requests int64) string {
 	}
 	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
 	var user, system int64
-	fmt.Sscan(string(fields[11])+" "+string(fields[12]), &user, &system)
+	_, _ = fmt.Sscan(string(fields[11])+" "+string(fields[12]), &user, &system)
 	return fmt.Sprintf("HAProxy took about %d µs of CPU for each", (user+system)*10_000/max(requests, 1))
 }
 

@@ -1,6 +1,8 @@
 // Copyright The rheostat Authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build unix
+
 package haproxy_test
 
 import (
@@ -47,7 +49,6 @@ type server struct {
 	master bool   // runs as master and worker, and can be reloaded
 	cmd    *exec.Cmd
 	log    *strings.Builder
-	logged sync.WaitGroup
 }
 
 // newServer prepares one with two arms, and starts it.
@@ -114,7 +115,7 @@ func (s *server) start() {
 	s.log = &strings.Builder{}
 	s.cmd = exec.Command("haproxy", args...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	s.cmd.WaitDelay = time.Second
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -266,7 +267,7 @@ func (c *client) send(ctx context.Context, q traffictest.Request) (traffictest.A
 	for k, v := range q.Cookie {
 		req.AddCookie(&http.Cookie{Name: k, Value: v})
 	}
-	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	if err := req.Write(c.conn); err != nil {
 		return traffictest.Answer{}, err

@@ -44,7 +44,7 @@ func (s socket) ask(ctx context.Context, commands ...string) ([]string, error) {
 		}
 		return nil, fmt.Errorf("stats socket: %w", err) // names the address
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 

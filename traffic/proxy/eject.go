@@ -151,6 +151,14 @@ type health struct {
 // usable reports whether nothing speaks against sending the backend requests.
 func (h *health) usable() bool { return !h.ejected && !h.failing }
 
+// dueIn is when the backend, which is out in v, is due for a trial.
+func (b *backend) dueIn(v *view) int64 {
+	if len(v.in) > 0 && b.failing {
+		return math.MaxInt64 // it is for the checks to bring it back
+	}
+	return b.due
+}
+
 // try leases the backend to the trial that is given now: unless that has ended
 // before, the next is due when the ejection after its failure would end.
 func (b *backend) try(now time.Time) {
@@ -256,12 +264,9 @@ func (p *pool) rebuild(now time.Time) {
 			v.out = append(v.out, b)
 		}
 	}
-	for _, b := range v.out {
-		switch soon := p.at(now.Add(p.rules.Base / hopeless)); {
-		case len(v.in) == 0:
-			b.due = min(b.due, soon)
-		case !b.ejected || b.failing:
-			b.due = math.MaxInt64 // it is for the checks to bring it back
+	if len(v.in) == 0 {
+		for _, b := range v.out {
+			b.due = min(b.due, p.at(now.Add(p.rules.Base/hopeless)))
 		}
 	}
 	p.schedule(v)

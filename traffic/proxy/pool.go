@@ -151,7 +151,7 @@ func (p *pool) trial(v *view, not *backend) *backend {
 	}
 	var given *backend
 	for _, b := range v.out {
-		if given == nil && b != not && b.due <= p.at(now) {
+		if given == nil && b != not && b.dueIn(v) <= p.at(now) {
 			given = b
 			b.try(now)
 		}
@@ -164,7 +164,7 @@ func (p *pool) trial(v *view, not *backend) *backend {
 func (p *pool) schedule(v *view) {
 	next := int64(math.MaxInt64)
 	for _, b := range v.out {
-		next = min(next, b.due)
+		next = min(next, b.dueIn(v))
 	}
 	v.next.Store(next)
 }

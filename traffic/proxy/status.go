@@ -6,6 +6,7 @@ package proxy
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -43,8 +44,8 @@ type BackendStatus struct {
 	State BackendState `json:"state"`
 	// Since is when it came into that state.
 	Since time.Time `json:"since"`
-	// Until is when one that is ejected will be given its next trial. It is zero
-	// for one that is well, and for one that only its checks can bring back.
+	// Until is when the backend will be given its next trial. It is zero for one that
+	// gets requests, and for one that only its checks can bring back.
 	Until time.Time `json:"until,omitzero"`
 	// Active is how many requests are under way to it.
 	Active int `json:"active"`
@@ -76,7 +77,7 @@ func (b *backend) status() BackendStatus {
 	case b.ejected:
 		s.State = BackendEjected
 	}
-	if !b.usable() && b.due < math.MaxInt64 {
+	if v := b.pool.view.Load(); slices.Contains(v.out, b) && b.dueIn(v) < math.MaxInt64 {
 		s.Until = b.pool.epoch.Add(time.Duration(b.due))
 	}
 	if b.lastErr != nil {

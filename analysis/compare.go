@@ -4,12 +4,8 @@
 package analysis
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"math"
-	"strconv"
 	"time"
 )
 
@@ -109,11 +105,7 @@ func Tolerant() CompareOptions {
 // not used, and the reason says so.
 //
 // A Compare is safe for concurrent use and cannot be changed.
-type Compare struct {
-	source Source
-	o      CompareOptions
-	of     string
-}
+type Compare struct{ blocks }
 
 var _ Judge = (*Compare)(nil)
 
@@ -126,9 +118,14 @@ func NewCompare(src Source, o CompareOptions) (*Compare, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("analysis: compare: %w", err)
 	}
-	h := fnv.New64a()
-	_, _ = fmt.Fprintf(h, "%+v", o) // a hash takes everything
-	return &Compare{source: src, o: o, of: strconv.FormatUint(h.Sum64(), 36)}, nil
+	return &Compare{blocks{
+		source: src, pace: o.pace(), of: fingerprintOf("compare", o),
+		gather: func() gatherer { return &gate{o: &o} },
+	}}, nil
+}
+
+func (o CompareOptions) pace() pace {
+	return pace{Interval: o.Interval, Warmup: o.Warmup, IdleLimit: o.IdleLimit, ErrorLimit: o.ConsecutiveErrorLimit}
 }
 
 func (o CompareOptions) withDefaults() CompareOptions {
@@ -196,102 +193,4 @@ func (o CompareOptions) check() error {
 		return fmt.Errorf("ConsecutiveErrorLimit %d: want at most %d", o.ConsecutiveErrorLimit, maxLimit)
 	}
 	return nil
-}
-
-// Judge answers c: see Compare.
-func (j *Compare) Judge(ctx context.Context, c Check) (Finding, error) {
-	if err := ended(ctx); err != nil {
-		return Finding{}, err
-	}
-	s, unusable := j.recall(c)
-	stepped := !s.Since.Equal(c.Since)
-	if s.Verdict == Fail || !stepped && j.early(s, c.Until) {
-		return j.finding(s, c), nil
-	}
-	stable, candidate, err := j.source.Counts(ctx, c)
-	if err == nil {
-		err = errors.Join(stable.latencyError(), candidate.latencyError())
-	}
-	switch {
-	case err != nil && ended(ctx) != nil:
-		return Finding{}, ended(ctx) // the caller's doing, not the source's
-	case err != nil:
-		j.failedToRead(&s, c, err)
-	default:
-		j.take(&s, c, stable, candidate, stepped)
-	}
-	if unusable != nil {
-		s.Reason = sentence(fmt.Sprintf("what was remembered of this check cannot be used (%v), gathering anew; %s", unusable, s.Reason))
-	}
-	if c.State, err = remember(s); err != nil {
-		return Finding{}, err
-	}
-	return j.finding(s, c), nil
-}
-
-// early reports whether the moment lies before the end of the running block. A
-// clock that was set back by more than an interval does not count as early.
-func (j *Compare) early(s compareState, now time.Time) bool {
-	return now.Before(s.Next) && !now.Before(s.At.Add(-j.o.Interval))
-}
-
-// take ends the running block with these totals and begins the next.
-func (j *Compare) take(s *compareState, c Check, stable, candidate Counts, stepped bool) {
-	s.SourceErrors = 0
-	s.Next = c.Until.Add(j.o.Interval)
-	if s.Mark == nil {
-		s.Gate = newGate(stable)
-		s.Mark = &countsMark{At: c.Until, Stable: stable.from(c), Candidate: candidate.from(c)}
-	}
-	dStable, known := stable.After(s.Mark.Stable, s.Mark.At)
-	dCandidate, also := candidate.After(s.Mark.Candidate, s.Mark.At)
-	elapsed := c.Until.Sub(s.Mark.At)
-	s.Mark = &countsMark{At: c.Until, Stable: stable, Candidate: candidate}
-	switch lost := !known || !also; {
-	case lost: // of another counter: what it counted meanwhile, nobody knows
-	case elapsed > 0 && !j.warm(s, c):
-		s.Gate.observe(&j.o, &dCandidate, &dStable)
-		s.idle(dCandidate.Requests)
-	}
-	if stepped {
-		s.Gate.step()
-		s.Since, s.Idle = c.Since, 0
-	}
-	j.judge(s, c)
-}
-
-// warm reports whether the block that ends now holds requests of a candidate that
-// is still warming up.
-func (j *Compare) warm(s *compareState, c Check) bool {
-	return j.o.Warmup > 0 && c.Until.Before(s.Since.Add(j.o.Warmup))
-}
-
-// judge says what the evidence so far comes to.
-func (j *Compare) judge(s *compareState, c Check) {
-	harm, safe := s.Gate.harm(), s.Gate.safe()
-	switch {
-	case harm >= -math.Log(j.o.Risk) && s.Gate.Raised >= 2:
-		s.say(c, Fail, s.Gate.tell(harm)+"; it does harm")
-	case s.Idle > j.o.IdleLimit:
-		s.say(c, Inconclusive, fmt.Sprintf("no request has reached the candidate for %d blocks of %v", s.Idle, j.o.Interval))
-	case s.Gate.StepN == 0:
-		s.say(c, Pending, fmt.Sprintf("no block of this step is complete yet; a block takes %v", j.o.Interval))
-	case safe >= -math.Log(j.o.SafeRisk):
-		s.say(c, Safe, s.Gate.tell(harm)+"; it is safe within the margins")
-	default:
-		s.say(c, Pass, s.Gate.tell(harm))
-	}
-}
-
-// failedToRead counts an error of the source. The block goes on, so that nothing is
-// lost when the source comes back.
-func (j *Compare) failedToRead(s *compareState, c Check, err error) {
-	limit := j.o.ConsecutiveErrorLimit
-	s.SourceErrors = min(s.SourceErrors+1, limit+1) // more are not told apart
-	v := Pending
-	if s.SourceErrors > limit {
-		v = Inconclusive
-	}
-	s.say(c, v, fmt.Sprintf("the source could not be read (%d in a row, limit %d): %v", s.SourceErrors, limit, err))
-	s.Next = c.Until.Add(min(j.o.Interval, retryAfter))
 }

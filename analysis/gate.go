@@ -35,17 +35,18 @@ type question struct {
 
 // gate is all that a Compare asks, and what it has gathered.
 type gate struct {
+	o         *CompareOptions
 	Questions []question `json:"questions"`
 	// Raised counts the blocks that have raised the evidence of harm.
 	Raised int `json:"raised,omitempty"`
-	// StepN is how many requests of the candidate this step has seen.
-	StepN float64 `json:"stepN,omitempty"`
 }
 
-// newGate asks for failures, and for latency where stable's counts show which
+var _ gatherer = (*gate)(nil)
+
+// begin asks for failures, and for latency where stable's counts show which
 // bounds tell something.
-func newGate(stable Counts) gate {
-	g := gate{Questions: []question{{}}}
+func (g *gate) begin(stable *Counts) {
+	g.Questions = []question{{}}
 	for _, above := range telling(stable) {
 		g.Questions = append(g.Questions, question{Above: above})
 	}
@@ -57,12 +58,11 @@ func newGate(stable Counts) gate {
 		q.Harm.Stable = (t.bad + 0.001) / (t.n + 1)
 		q.Safe.Stable = q.Harm.Stable
 	}
-	return g
 }
 
 // telling are the bounds that say something about these requests, evenly spread
 // over those that do.
-func telling(c Counts) []time.Duration {
+func telling(c *Counts) []time.Duration {
 	if len(c.Bounds) == 0 || len(c.Latency) != len(c.Bounds)+1 {
 		return nil
 	}
@@ -88,7 +88,7 @@ func telling(c Counts) []time.Duration {
 }
 
 // of counts the requests that failed, or that took longer than a bound of c's.
-func of(c Counts, above time.Duration) tallied {
+func of(c *Counts, above time.Duration) tallied {
 	if above == 0 {
 		return tallied{float64(c.Requests), float64(min(c.Errors, c.Requests))}
 	}
@@ -109,19 +109,18 @@ func (g *gate) step() {
 		q := &g.Questions[i]
 		q.Safe = eprocess{Stable: q.Harm.Stable}
 	}
-	g.StepN = 0
 }
 
-// observe takes a block into account. It is the hot path of a check.
-func (g *gate) observe(o *CompareOptions, candidate, stable *Counts) {
+// observe takes a block into account.
+func (g *gate) observe(candidate, stable *Counts) {
 	before := g.harm()
 	for i := range g.Questions {
 		q := &g.Questions[i]
-		t := &o.Errors
+		t := &g.o.Errors
 		if q.Above > 0 {
-			t = &o.Latency
+			t = &g.o.Latency
 		}
-		b := block{of(*candidate, q.Above), of(*stable, q.Above)}
+		b := block{of(candidate, q.Above), of(stable, q.Above)}
 		q.Harm.add(harm, t.Harm, b, independent)
 		q.Safe.add(safe, t.Safe, b, independent)
 		q.StableN += b.stable.n
@@ -130,7 +129,6 @@ func (g *gate) observe(o *CompareOptions, candidate, stable *Counts) {
 	if g.harm() > before+raise {
 		g.Raised++
 	}
-	g.StepN += float64(candidate.Requests)
 }
 
 // share is what a question weighs in the mean: failures half, the bounds the rest.
@@ -168,6 +166,22 @@ func (g *gate) safe() float64 {
 	}
 	return lowest
 }
+
+// judge says what the evidence so far comes to.
+func (g *gate) judge() (Verdict, string) {
+	evidence := g.harm()
+	text := g.sentence(evidence)
+	switch {
+	case g.failed():
+		return Fail, text + "; it does harm"
+	case g.safe() >= -math.Log(g.o.SafeRisk):
+		return Safe, text + "; it is safe within the margins"
+	}
+	return Pass, text
+}
+
+// failed reports evidence of harm that more than one block has given.
+func (g *gate) failed() bool { return g.Raised >= 2 && g.harm() >= -math.Log(g.o.Risk) }
 
 // worst is the question with the most evidence of harm.
 func (g *gate) worst() *question {

@@ -100,9 +100,9 @@ func (c Config) all() []seen {
 // Rules is what belongs into the frontend, one rule a line. The http-request
 // rules stand behind those that change a request, the use_backend rule before
 // any other; several routes in one frontend have several of those, all at the
-// end. Where there is no route, or the backend that it names is missing,
-// the frontend goes on with its own rules. An error names the field of c that is
-// wrong.
+// end. Where there is no route the frontend goes on with its own rules, and where
+// the backend that a route names is missing, with its default_backend. An error
+// names the field of c that is wrong.
 func (c Config) Rules() (string, error) {
 	c, err := c.validate()
 	if err != nil {

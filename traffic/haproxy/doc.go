@@ -44,6 +44,17 @@
 // two writers interleave, and wherever one of them dies, the fence in force never
 // falls, a stale route is never in force, and nobody waits for anybody.
 //
+// # By hand
+//
+// An entry's value is a route: parts per million, stable, candidate, what it is
+// sticky by, and its matches. What an operator does in an emergency is
+//
+//	clear map /var/lib/haproxy/web.map
+//	add map /var/lib/haproxy/web.map 0: 0|blue|green|-|,
+//
+// which Observe shows as a route without a fence; "set map" on the key in force
+// does it without a moment in between, and keeps the fence.
+//
 // # What is left
 //
 // During a reload the worker that leaves may still take a write that the new one

@@ -21,46 +21,33 @@ import (
 
 var update = flag.Bool("update", false, "rewrite testdata")
 
-// The rules of a service that is previewed by a header, with clients kept on
-// their side by a cookie.
+// The least there is: a part per million of the frontend's requests, without
+// names that a route may look at.
 func ExampleConfig_Rules() {
-	config := haproxy.Config{
-		Map:     "/var/lib/haproxy/web.map",
-		Headers: []string{"X-Preview"},
-		Cookies: []string{"session"},
-	}
+	config := haproxy.Config{Map: "/var/lib/haproxy/web.map", Name: "web"}
 	rules, err := config.Rules()
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	// One a line, for the frontend.
-	for line := range strings.Lines(rules) {
-		directive, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-		fmt.Println(directive)
-	}
+	fmt.Print("frontend web\n", rules)
+
 	router, err := haproxy.New("unix", "/run/haproxy/admin.sock", config, haproxy.Options{File: config.Map})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(router.Caps().Granularity, router.Caps().Fencing)
+	fmt.Println("# steps of", router.Caps().Granularity)
 	// Output:
-	// http-request
-	// http-request
-	// http-request
-	// http-request
-	// http-request
-	// http-request
-	// http-request
-	// http-request
-	// http-request
-	// http-request
-	// http-request
-	// http-request
-	// http-request
-	// use_backend
-	// 0.0001% true
+	// frontend web
+	//     http-request set-var(txn.web) int(4611686018427387904),map_int(/var/lib/haproxy/web.map)
+	//     http-request set-var(txn.web_weight) var(txn.web),field(1,|),add(0)
+	//     http-request set-var(txn.web_arm) var(txn.web),field(2,|)
+	//     http-request set-var(txn.web_candidate) var(txn.web),field(3,|)
+	//     http-request set-var(txn.web_place) rand(1000000) if !{ var(txn.web_place) -m found }
+	//     http-request set-var(txn.web_arm) var(txn.web_candidate) if { var(txn.web_place),sub(txn.web_weight) lt 0 }
+	//     use_backend %[var(txn.web_arm)] if { var(txn.web_arm) -m found }
+	// # steps of 0.0001%
 }
 
 func TestCapsAreWhatIsRecorded(t *testing.T) {

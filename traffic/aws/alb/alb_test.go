@@ -104,9 +104,14 @@ func conform(t *testing.T, of string) {
 					traffictest.Down: awstest.Down, traffictest.Hanging: awstest.Hanging,
 					traffictest.Garbage: awstest.Garbage, traffictest.Deaf: awstest.Lost,
 				}
-				return s.FailAll(awstest.Failure{Kind: kinds[f]}), nil
+				kind, ok := kinds[f]
+				if !ok {
+					return nil, errors.ErrUnsupported
+				}
+				return s.FailAll(awstest.Failure{Kind: kind}), nil
 			},
 		}
+		subject.Another = func(context.Context) (traffic.Router, error) { return newRouter(t, s, options(of)), nil }
 		subject.Restart = func(context.Context) (traffictest.Subject, error) {
 			subject.Router = newRouter(t, s, options(of))
 			return subject, nil

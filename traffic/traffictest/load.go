@@ -18,7 +18,7 @@ import (
 const (
 	flipRequests = 20
 	leastFlips   = 6
-	flipTime     = 4 * time.Second // after which no more begin
+	flipTime     = 2 * time.Second // after which no more begin
 )
 
 // tally is what came of some requests.

@@ -38,6 +38,7 @@ type running struct {
 
 var planes = []plane{
 	{"traffic/proxy", startProxy},
+	{"traffic/haproxy", startHAProxy},
 }
 
 // backend is a server that answers with its name what it has read to the end.

@@ -76,6 +76,10 @@ var importRules = []importRule{
 		Why: "a bridge joins strategy and one sibling, so that neither side knows the other",
 	},
 	{
+		From: []string{"traffic/xds"}, Own: []string{"traffic", "internal/..."}, Clients: 2,
+		Why: "xDS is two libraries by its nature: Envoy's messages, and gRPC with protobuf to carry them",
+	},
+	{
 		From: []string{"*/*", "*/*/..."}, Own: []string{"PARENT", "SELF/...", "internal/..."}, Clients: 1,
 		Why: "an adapter imports its parent, the standard library and at most one client library",
 	},

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -189,7 +190,7 @@ func goes(typeURL string) bool { return typeURL == listenerType || typeURL == cl
 func name(node *corev3.Node) string {
 	text := clip(node.GetId(), 100)
 	if agent := node.GetUserAgentName(); agent != "" {
-		text += " (" + clip(agent+" "+node.GetUserAgentVersion(), 50) + ")"
+		text += " (" + clip(strings.TrimSpace(agent+" "+node.GetUserAgentVersion()), 50) + ")"
 	}
 	return text
 }

@@ -4,6 +4,7 @@
 package xds
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -121,7 +122,7 @@ func (s *Server) publish(router string, list []resource) {
 	}
 	for _, r := range list {
 		r.seq, r.router = next.seq, router
-		if was, ok := s.config.resources[r.typeURL][r.name]; ok && string(was.body) == string(r.body) {
+		if was, ok := s.config.resources[r.typeURL][r.name]; ok && bytes.Equal(was.body, r.body) {
 			r.seq = was.seq
 		}
 		if next.resources[r.typeURL] == nil {

@@ -71,22 +71,23 @@ func (l *MirrorLimits) setDefaults() error {
 type Copies struct {
 	// Requests, Errors and Latency are of the copies that were sent, and mean the
 	// same as in [Proxy.Totals].
-	Requests, Errors uint64
-	Latency          []uint64
+	Requests uint64   `json:"requests"`
+	Errors   uint64   `json:"errors"`
+	Latency  []uint64 `json:"latency,omitempty"`
 
 	// Busy counts those not sent because MirrorLimits.Copies were under way, or
 	// as many bytes kept as they allow.
-	Busy uint64
+	Busy uint64 `json:"busy"`
 	// Large counts those not sent because the body was longer than MirrorLimits.Body.
-	Large uint64
+	Large uint64 `json:"large"`
 	// Cut counts those not sent because stable never read the body to its end:
 	// the client left, or the answer came first.
-	Cut uint64
+	Cut uint64 `json:"cut"`
 	// Late counts those not sent because the route had changed when the body was there.
-	Late uint64
+	Late uint64 `json:"late"`
 	// Upgrades counts those not sent because they were a CONNECT, a WebSocket or
 	// another change of protocol, which cannot be copied.
-	Upgrades uint64
+	Upgrades uint64 `json:"upgrades"`
 }
 
 // Copies counts the copies for an arm since it was added. They are all 0 for an

@@ -35,6 +35,17 @@ func (s BackendState) String() string {
 // MarshalText writes the word.
 func (s BackendState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalText reads the word.
+func (s *BackendState) UnmarshalText(text []byte) error {
+	for i, name := range backendStateNames {
+		if string(text) == name {
+			*s = BackendState(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("proxy: backend state %q: want one of %q", text, backendStateNames)
+}
+
 // BackendStatus is how one backend of an arm fares.
 type BackendStatus struct {
 	// URL is its address, without a password.

@@ -47,7 +47,7 @@ func Drain(ctx context.Context, r Router, arm string, o DrainOptions) (Drained, 
 		o.Every = time.Second / 4
 	}
 	d := drain{router: r, arm: arm, options: o, caps: r.Caps()}
-	d.meter, _ = r.(Meter)
+	d.meter, _ = MeterOf(r)
 	begun := time.Now()
 	for last := "it was not looked at"; ; {
 		why, err := d.look(ctx)

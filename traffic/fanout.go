@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -184,12 +185,17 @@ func (s Seen) behind(o Seen) bool {
 	return s.Evidence < o.Evidence
 }
 
+// counts reports whether all members do.
+func (f *Fanout) counts() bool {
+	return !slices.ContainsFunc(f.members, func(m Member) bool { _, ok := MeterOf(m.Router); return !ok })
+}
+
 // Meter implements Meter by adding the members up. Members that are no Meter are
 // an error: what is not counted may be under way.
 func (f *Fanout) Meter(ctx context.Context) (map[string]Reading, error) {
 	total := map[string]Reading{}
 	for _, m := range f.members {
-		meter, ok := m.Router.(Meter)
+		meter, ok := MeterOf(m.Router)
 		if !ok {
 			return nil, fmt.Errorf("traffic: fanout: member %q counts no requests: %w", m.Name, errors.ErrUnsupported)
 		}

@@ -13,6 +13,26 @@ type Meter interface {
 	Meter(ctx context.Context) (map[string]Reading, error)
 }
 
+// MeterOf is the router's Meter, or that of the router that it wraps, as
+// [WithRoom] and [Verified] do and say by a method Unwrap() Router. A [Fanout] is
+// one if all of its members are.
+func MeterOf(r Router) (Meter, bool) {
+	for r != nil {
+		if f, ok := r.(*Fanout); ok && !f.counts() {
+			return nil, false
+		}
+		if m, ok := r.(Meter); ok {
+			return m, true
+		}
+		outer, ok := r.(interface{ Unwrap() Router })
+		if !ok {
+			break
+		}
+		r = outer.Unwrap()
+	}
+	return nil, false
+}
+
 // Reading is an arm's count at one moment.
 type Reading struct {
 	// Requests is how many requests the arm was given since it began to count.

@@ -26,6 +26,9 @@ type roomy struct {
 	room func(context.Context) (Room, error)
 }
 
+// Unwrap is the router that does not know its room.
+func (r *roomy) Unwrap() Router { return r.Router }
+
 func (r *roomy) Caps() Caps {
 	caps := r.Router.Caps()
 	caps.Room = true

@@ -27,12 +27,6 @@ func Verified(r Router, o VerifyOptions) (Router, error) {
 	if err != nil {
 		return nil, fmt.Errorf("traffic: verified: %w", err)
 	}
-	if m, ok := r.(Meter); ok {
-		return struct {
-			*verified
-			Meter
-		}{&verified{Router: r, v: v}, m}, nil
-	}
 	return &verified{Router: r, v: v}, nil
 }
 
@@ -41,6 +35,9 @@ type verified struct {
 	mu sync.Mutex
 	v  *verifier
 }
+
+// Unwrap is the router whose evidence is raised.
+func (r *verified) Unwrap() Router { return r.Router }
 
 func (r *verified) Caps() Caps {
 	caps := r.Router.Caps()
@@ -80,7 +77,7 @@ func newVerifier(r Router, o VerifyOptions) (*verifier, error) {
 	}
 	v := &verifier{router: r, options: o}
 	if o.Probe == nil {
-		v.meter, _ = r.(Meter)
+		v.meter, _ = MeterOf(r)
 	}
 	if best := r.Caps().Evidence; best < o.Need && (o.Need < Effective || o.Probe == nil && v.meter == nil) {
 		return nil, fmt.Errorf("the router can show %v at best, and counts no requests: give a Probe, or need less: %w", best, errors.ErrUnsupported)

@@ -28,6 +28,9 @@ type Flaky struct {
 
 var _ traffic.Router = (*Flaky)(nil)
 
+// Unwrap is the router that is well.
+func (f *Flaky) Unwrap() traffic.Router { return f.Router }
+
 // Apply fails, or is the router's.
 func (f *Flaky) Apply(ctx context.Context, fence uint64, r traffic.Route) error {
 	if nth(&f.applies, f.Every) {
@@ -56,6 +59,9 @@ type Lost struct {
 
 var _ traffic.Router = (*Lost)(nil)
 
+// Unwrap is the router that is well.
+func (l *Lost) Unwrap() traffic.Router { return l.Router }
+
 // Apply is the router's, whatever is returned.
 func (l *Lost) Apply(ctx context.Context, fence uint64, r traffic.Route) error {
 	err := l.Router.Apply(ctx, fence, r)
@@ -76,6 +82,9 @@ type Stuck struct {
 }
 
 var _ traffic.Router = (*Stuck)(nil)
+
+// Unwrap is the router that is well.
+func (s *Stuck) Unwrap() traffic.Router { return s.Router }
 
 // Apply blocks, and is the router's once it is free.
 func (s *Stuck) Apply(ctx context.Context, fence uint64, r traffic.Route) error {

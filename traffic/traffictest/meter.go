@@ -19,7 +19,7 @@ const metered = 60
 // readings asks the router's meter about both arms.
 func (r *run) readings() (stable, candidate traffic.Reading) {
 	r.Helper()
-	m, ok := r.Router.(traffic.Meter)
+	m, ok := traffic.MeterOf(r.Router)
 	if !ok {
 		r.Fatalf("the router is no longer a traffic.Meter")
 		return

@@ -77,7 +77,7 @@ var (
 	needSend    = need{"Subject.Send", func(s Subject, _ traffic.Caps) bool { return s.Send != nil }}
 	needConnect = need{"Subject.Connect", func(s Subject, _ traffic.Caps) bool { return s.Connect != nil }}
 	needCopies  = need{"Subject.Copies", func(s Subject, _ traffic.Caps) bool { return s.Copies != nil }}
-	needMeter   = need{"a router that is a traffic.Meter", func(s Subject, _ traffic.Caps) bool { _, ok := s.Router.(traffic.Meter); return ok }}
+	needMeter   = need{"a router that is a traffic.Meter", func(s Subject, _ traffic.Caps) bool { _, ok := traffic.MeterOf(s.Router); return ok }}
 	needHaste   = need{"a Caps.Lag no longer than Subject.Settle", func(s Subject, c traffic.Caps) bool { return c.Lag <= s.Settle }}
 	needLimits  = need{"anything that Caps rule out", func(_ Subject, c traffic.Caps) bool {
 		return !c.Mirror || !c.Match || !c.Query || !c.Sticky || !partial(c)

@@ -128,6 +128,11 @@ func TestAnEnvoysRouteHasAllKindsOfMatches(t *testing.T) {
 	route.Split.Match = []traffic.Match{{Header: "Host", Value: "preview.example"}, {Query: "preview", Value: "yes"}, {Query: "tester"}, {Cookie: "ring"}}
 	apply(t, p.web, 1, route)
 	routes := fetch(t, p.address, "web").GetVirtualHosts()[0].GetRoutes()
+	for _, r := range routes {
+		if timeout := r.GetRoute().GetTimeout(); timeout == nil || timeout.AsDuration() != 0 {
+			t.Errorf("%v has a timeout of %v; an Envoy would end streams", r.GetMatch(), timeout)
+		}
+	}
 	if got := routes[0].GetMatch().GetHeaders()[0]; got.GetName() != ":authority" || got.GetStringMatch().GetExact() != "preview.example" {
 		t.Errorf("host is matched by %v", got)
 	}

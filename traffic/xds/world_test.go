@@ -176,7 +176,10 @@ func evidence(t *testing.T, r traffic.Router) traffic.Evidence {
 // comes waits until clients have the route.
 func comes(t *testing.T, r traffic.Router) {
 	t.Helper()
-	within(t, "programmed", func() bool { return evidence(t, r) == traffic.Programmed })
+	within(t, "programmed", func() bool {
+		seen, err := r.Observe(t.Context())
+		return err == nil && seen.Evidence == traffic.Programmed
+	})
 }
 
 func TestConformance(t *testing.T) {

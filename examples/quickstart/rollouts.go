@@ -55,12 +55,12 @@ func plan(hold time.Duration) (strategy.Plan, error) {
 	}.Plan()
 }
 
-// judge fails a candidate of which more than 5% of the answers are errors. It
-// looks four times a step.
+// judge compares the candidate with stable as a service of yours would be, but for
+// the interval: it looks four times a step, and a step takes seconds here.
 func judge(p *proxy.Proxy, hold time.Duration) (analysis.Judge, error) {
-	return analysis.NewThreshold(analysis.ErrorRate(analysis.FromTotals(p)), analysis.AtMost(0.05), analysis.ThresholdOptions{
-		Interval: max(hold/4, 50*time.Millisecond), MinRequests: 5,
-	})
+	o := analysis.Default()
+	o.Interval = max(hold/4, 50*time.Millisecond)
+	return analysis.NewCompare(analysis.FromTotals(p), o)
 }
 
 // outcome is how one rollout ended.

@@ -275,6 +275,14 @@ func TestACandidateThatHangsCostsOnlyCopies(t *testing.T) {
 	}
 }
 
+// noneOfItsOwn wants copies not to be among what the candidate was asked.
+func noneOfItsOwn(t *testing.T, p *proxy.Proxy) {
+	t.Helper()
+	if requests, failed, _, _, _ := p.Totals("candidate"); requests+failed+p.Canceled("candidate") != 0 {
+		t.Errorf("copies count as %d requests, %d errors and %d given up of the candidate", requests, failed, p.Canceled("candidate"))
+	}
+}
+
 func TestACopyEndsByItsTimeLimit(t *testing.T) {
 	t.Parallel()
 	stop := make(chan struct{})
@@ -295,6 +303,7 @@ func TestACopyEndsByItsTimeLimit(t *testing.T) {
 		if c := p.Copies("candidate"); c.Requests != 1 {
 			t.Errorf("%s: counted %+v, want one copy", name, c)
 		}
+		noneOfItsOwn(t, p)
 	}
 	close(stop)
 }
@@ -325,6 +334,7 @@ func TestACandidateThatDiesCostsOnlyCopies(t *testing.T) {
 	if c := p.Copies("candidate"); c.Requests != 40 || c.Errors != 30 {
 		t.Errorf("counted %+v, want 40 with 30 errors", c)
 	}
+	noneOfItsOwn(t, p)
 	if err := p.SetArm("candidate", nobody(t)); err != nil {
 		t.Fatal(err)
 	}

@@ -48,6 +48,25 @@ func TestPickingAllocatesNothing(t *testing.T) {
 	}
 }
 
+func TestNoCallBeginsOnARouteThatHasGone(t *testing.T) {
+	t.Parallel()
+	c := compiled(t, traffic.Split{})
+	old := c.plan.Load()
+	if a, ok := c.beginOn(t.Context(), old); !ok || a.name != "v1" {
+		t.Fatalf("%v, %v, want a call on v1", a, ok)
+	}
+	if err := c.Apply(t.Context(), 2, traffic.Route{Arms: traffic.Arms{Stable: "v1", Candidate: "v2"}, Split: traffic.Split{Candidate: traffic.Full}}); err != nil {
+		t.Fatal(err)
+	}
+	if a, ok := c.beginOn(t.Context(), old); ok {
+		t.Errorf("a call began on %s after the route had gone", a.name)
+	}
+	readings, err := c.Meter(t.Context())
+	if err != nil || readings["v1"] != (traffic.Reading{Requests: 1, Active: 1}) {
+		t.Errorf("the meter says %+v, %v, want the one call", readings["v1"], err)
+	}
+}
+
 func BenchmarkPick(b *testing.B) {
 	for _, bb := range []struct {
 		name  string

@@ -49,23 +49,28 @@ func (c *Conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 	return s, nil
 }
 
-// begin picks an arm and counts the call as under way there. It looks at the plan
-// again after counting: a call is either seen by the meter after an Apply, or
-// follows that Apply.
+// begin picks an arm and counts the call as under way there.
 func (c *Conn) begin(ctx context.Context) *arm {
 	for {
-		now := c.plan.Load()
-		a := now.pick(ctx)
-		if a == nil {
-			return nil
-		}
-		a.active.Add(1)
-		if c.plan.Load() == now {
-			a.given.Add(1)
+		if a, ok := c.beginOn(ctx, c.plan.Load()); ok {
 			return a
 		}
-		a.active.Add(-1)
 	}
+}
+
+// beginOn begins on a plan unless it was exchanged meanwhile. It looks again after
+// counting: a call is either seen by the meter after an Apply, or follows that Apply.
+func (c *Conn) beginOn(ctx context.Context, now *plan) (a *arm, ok bool) {
+	if a = now.pick(ctx); a == nil {
+		return nil, true
+	}
+	a.active.Add(1)
+	if c.plan.Load() != now {
+		a.active.Add(-1)
+		return nil, false
+	}
+	a.given.Add(1)
+	return a, true
 }
 
 // stream counts its call when that ends. gRPC says so whichever way it does, also

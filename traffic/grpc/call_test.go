@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -109,6 +111,77 @@ func TestAStreamThatItsCallerDropsIsNoLongerUnderWay(t *testing.T) {
 	}
 }
 
+func TestTheTimeOfAStreamIsThatOfItsFirstMessage(t *testing.T) {
+	t.Parallel()
+	arms, _ := pair(t)
+	c := newConn(t, arms, grpcsplit.Options{})
+	apply(t, c, 1, split(0))
+	began := time.Now()
+	s, next := open(t.Context(), t, c)
+	next()
+	bounds := c.Bounds()
+	at, _ := slices.BinarySearch(bounds, time.Since(began))
+	if at >= len(bounds)-10 {
+		t.Skip("the first message took too long on this machine")
+	}
+	within(t, "beyond the bucket", func() bool { return time.Since(began) > bounds[at] })
+	if err := s.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RecvMsg(&wrapperspb.StringValue{}); !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	within(t, "quiet", func() bool { return active(t, c, "stable") == 0 })
+	_, _, latency, _, _ := c.Totals("stable")
+	if slow := slices.IndexFunc(latency, func(n uint64) bool { return n > 0 }); slow > at {
+		t.Errorf("the stream is counted at up to %v, and its first message was there within %v", bounds[slow], bounds[at])
+	}
+}
+
+func TestACallThatNeverBeganIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	dead, err := grpc.NewClient("127.0.0.1:1", grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dead.Close() })
+	c := newConn(t, map[string]*grpc.ClientConn{"stable": dead}, grpcsplit.Options{})
+	if _, err := c.NewStream(t.Context(), streams, stream); status.Code(err) != codes.Unavailable {
+		t.Fatalf("%v, want Unavailable", err)
+	}
+	readings, err := c.Meter(t.Context())
+	if err != nil || readings["stable"] != (traffic.Reading{Requests: 1}) {
+		t.Errorf("the meter says %+v, %v, want one request that is over", readings["stable"], err)
+	}
+	if requests, failures, _, _, _ := c.Totals("stable"); requests != 1 || failures != 1 {
+		t.Errorf("%d answers with %d errors, want one", requests, failures)
+	}
+}
+
+func TestAnInterceptorThatPanicsLeavesNothingUnderWay(t *testing.T) {
+	t.Parallel()
+	to, err := grpc.NewClient("127.0.0.1:1", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithUnaryInterceptor(func(context.Context, string, any, any, *grpc.ClientConn, grpc.UnaryInvoker, ...grpc.CallOption) error {
+			panic("of an interceptor")
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { to.Close() })
+	c := newConn(t, map[string]*grpc.ClientConn{"stable": to}, grpcsplit.Options{})
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		_, _ = ask(t.Context(), c)
+	}()
+	if n := active(t, c, "stable"); n != 0 {
+		t.Errorf("%d calls are under way, want none", n)
+	}
+}
+
 func TestErrorsAreTheServersFailures(t *testing.T) {
 	t.Parallel()
 	arms, candidate := pair(t)
@@ -157,7 +230,7 @@ func TestFlipsUnderLoadLoseNothing(t *testing.T) {
 	c := newConn(t, arms, grpcsplit.Options{})
 	apply(t, c, 1, split(0))
 	const senders = 16
-	var routed atomic.Value // the arm that a call which begins now must reach
+	var routed atomic.Pointer[string] // the arm that a call which begins now must reach
 	var sent, late atomic.Int64
 	var failed atomic.Pointer[error]
 	ctx, cancel := context.WithCancel(t.Context())
@@ -170,7 +243,7 @@ func TestFlipsUnderLoadLoseNothing(t *testing.T) {
 				if err != nil {
 					failed.Store(&err)
 				}
-				if before != nil && before == routed.Load() && arm != before {
+				if before != nil && before == routed.Load() && arm != *before { // the same pointer, so the same route
 					late.Add(1)
 				}
 				sent.Add(1)
@@ -178,10 +251,10 @@ func TestFlipsUnderLoadLoseNothing(t *testing.T) {
 		})
 	}
 	for i := range 100 {
-		routed.Store("")
+		routed.Store(nil)
 		want := [...]string{"candidate", "stable"}[i%2]
 		apply(t, c, uint64(i+2), split([...]traffic.Weight{traffic.Full, 0}[i%2]))
-		routed.Store(want)
+		routed.Store(&want)
 		n := sent.Load()
 		within(t, "asked", func() bool { return sent.Load() >= n+100 })
 	}

@@ -7,9 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -21,9 +19,6 @@ import (
 // defaultLag is several times what a busy machine has shown between a client's
 // acknowledgement and the last call that went the old way.
 const defaultLag = 250 * time.Millisecond
-
-// maxNamed is how many clients an error names.
-const maxNamed = 3
 
 // RouterOptions shape a [Router]. Each zero value is a default that works.
 type RouterOptions struct {
@@ -254,130 +249,4 @@ func (r *Router) Observe(ctx context.Context) (traffic.Seen, error) {
 		}
 	}
 	return seen, nil
-}
-
-// told reports whether every client of the router has what it should, and there
-// is one with the route; refused names those that do not want it.
-func (s *Server) told(router string) (told bool, refused error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var own []resource
-	for _, byName := range s.config.resources {
-		for _, res := range byName {
-			if res.router == router {
-				own = append(own, res)
-			}
-		}
-	}
-	var routed, behind, refusals int
-	var named []string
-	for c := range s.clients {
-		refusal := ""
-		for _, res := range own {
-			asks, has, why := c.knows(res)
-			switch {
-			case why != "":
-				refusal = fmt.Sprintf("client %q refuses %s %q: %s", c.node, kind(res.typeURL), res.name, why)
-			case asks && !has:
-				behind++
-			case asks && res.typeURL == routeType:
-				routed++
-			}
-		}
-		if refusal == "" {
-			continue
-		}
-		if refusals++; refusals <= maxNamed {
-			named = append(named, refusal)
-		}
-	}
-	if refusals > 0 {
-		slices.Sort(named)
-		if refusals > maxNamed {
-			named = append(named, fmt.Sprintf("and %d clients more", refusals-maxNamed))
-		}
-		return false, errors.New(strings.Join(named, "; "))
-	}
-	return routed > 0 && behind == 0, nil
-}
-
-// kind is the last word of a type.
-func kind(typeURL string) string { return typeURL[strings.LastIndexByte(typeURL, '.')+1:] }
-
-// SetArm adds the arm name with the addresses of its backends, each an IP and a
-// port such as "10.0.0.1:8080", or gives a known one others, as when replicas come
-// and go. Clients get to know it at once and connect. Addresses are not kept in
-// RouterOptions.File: give Router the arms that are there when it starts.
-func (r *Router) SetArm(name string, addresses ...string) error {
-	if err := checkArm(name, addresses); err != nil {
-		return fmt.Errorf("xds: %w", err)
-	}
-	return r.changeArms(func(arms map[string][]string) error {
-		arms[name] = slices.Clone(addresses)
-		return nil
-	})
-}
-
-// RemoveArm forgets the arm name. One that the route in force names is refused, and
-// any while a client has not acknowledged that route, for it may still call the arm.
-func (r *Router) RemoveArm(name string) error {
-	return r.changeArms(func(arms map[string][]string) error {
-		told, refused := r.server.told(r.name)
-		switch {
-		case arms[name] == nil:
-			return r.unknown(name)
-		case r.routed && (name == r.Route.Arms.Stable || name == r.Route.Arms.Candidate):
-			return fmt.Errorf("arm %q: the route in force names it: apply another route first", name)
-		case refused != nil:
-			return fmt.Errorf("arm %q: it may be in use: %w", name, refused)
-		case !told && r.server.asked(r.name):
-			return fmt.Errorf("arm %q: clients have not acknowledged the route in force yet: wait for Observe to show it as programmed", name)
-		}
-		delete(arms, name)
-		return nil
-	})
-}
-
-// asked reports whether any client wants the router's route.
-func (s *Server) asked(router string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.clients {
-		if asks, _, _ := c.knows(s.config.resources[routeType][router]); asks {
-			return true
-		}
-	}
-	return false
-}
-
-// Arms names the arms in alphabetical order.
-func (r *Router) Arms() []string {
-	r.turn <- struct{}{}
-	defer r.unlock()
-	return slices.Sorted(maps.Keys(r.arms))
-}
-
-// changeArms edits a copy and serves it.
-func (r *Router) changeArms(edit func(arms map[string][]string) error) error {
-	r.turn <- struct{}{}
-	defer r.unlock()
-	arms := maps.Clone(r.arms)
-	if err := edit(arms); err != nil {
-		return fmt.Errorf("xds: %w", err)
-	}
-	list, err := r.resources(arms, r.current())
-	if err != nil {
-		return fmt.Errorf("xds: %w", err)
-	}
-	r.arms = arms
-	r.server.publish(r.name, list)
-	return nil
-}
-
-// unknown is the error about a name that no arm has. The turn is the caller's.
-func (r *Router) unknown(name string) error {
-	if len(r.arms) == 0 {
-		return fmt.Errorf("no arm %q: there are none; add it with SetArm", name)
-	}
-	return fmt.Errorf("no arm %q: known are %s", name, strings.Join(slices.Sorted(maps.Keys(r.arms)), ", "))
 }

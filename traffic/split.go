@@ -34,7 +34,8 @@ type Split struct {
 
 // Match is one rule on a request: the header, the cookie or the parameter of the
 // query that is named has this value. Exactly one of the three is set. An empty
-// Value matches any value that is present and not empty.
+// Value matches any value that is present and not empty. Which of several values
+// counts, where a request has a header more than once, is the router's own.
 type Match struct {
 	Header string `json:"header,omitempty"`
 	Cookie string `json:"cookie,omitempty"`

@@ -27,7 +27,8 @@ type arm struct {
 // SetArm adds the arm name with its backends, or gives a known one others, as
 // when replicas come and go or an arm is used again for the next version. A
 // backend that stays keeps what is known of it, requests under way finish where
-// they are, and the arm's counters go on. A backend's URL has the scheme http or
+// they are, and the arm's counters go on. Backends are told apart by their URLs:
+// one that is named twice counts once. A backend's URL has the scheme http or
 // https; its path goes in front of each request's. Addresses are not kept in
 // Options.File: give New the arms that are there when it starts.
 func (p *Proxy) SetArm(name string, backends ...*url.URL) error {

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package proxy is the embedded data plane: a [Proxy] is a [traffic.Router] that
-// carries the requests itself, as an [net/http.Handler] in front of two backends
+// carries the requests itself, as an [net/http.Handler] in front of two arms
 // or, without a hop, as the [net/http.RoundTripper] of a client.
 //
 //	p, err := proxy.New(map[string][]*url.URL{"v1": {v1}, "v2": {v2}}, proxy.Options{File: "route.json", Default: "v1"})
@@ -19,7 +19,12 @@
 // [MirrorLimits] and marked by [MirrorHeader]. Stable's clients never wait for
 // them, and what is not copied is counted in [Proxy.Copies].
 //
-// What it does not do: it does not balance between the
-// replicas of an arm (an arm is one address), and it never sends a request again
-// that may have reached a backend and is not idempotent.
+// An arm is one backend or many. Each request goes to the one of two at random with
+// less to do; a backend that fails is left alone as [Ejection] says, a request that
+// it did not take goes to another, and [Proxy.Run], for those who run it, checks
+// them all the time. [Proxy.Backends] tells how they fare.
+//
+// What it does not do: a client that sticks to an arm does not stick to one of its
+// backends, so what a session needs must not be in one backend's memory. And no
+// request is sent again that may have reached a backend and is not idempotent.
 package proxy

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // inFlight counts the requests under way to an arm and wakes who waits for none.
@@ -68,14 +69,17 @@ func (p *Proxy) InFlight(arm string) int {
 // Drained waits until no request is under way to an arm, or ctx ends. After an
 // Apply that sends the arm nothing, its nil means that the arm may be stopped;
 // while the route still sends it requests, it says only that there was a moment
-// without any. Open WebSockets hold it up: bound it with ctx.
+// without any. Open WebSockets hold it up: bound it with ctx, whose end is an error
+// that says how many requests were left.
 func (p *Proxy) Drained(ctx context.Context, arm string) error {
 	a := (*p.arms.Load())[arm]
 	if a == nil {
 		return fmt.Errorf("proxy: drained: %w", p.unknown(arm))
 	}
+	begun := time.Now()
 	if err := a.inFlight.wait(ctx); err != nil {
-		return fmt.Errorf("proxy: %d requests are under way to %q: %w", a.inFlight.count(), arm, err)
+		return fmt.Errorf("proxy: drained: %d requests are under way to %q after %v: %w",
+			a.inFlight.count(), arm, time.Since(begun).Round(time.Millisecond), err)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/rheostat-go/rheostat/traffic/proxy"
 )
 
-// nobody is an address where nothing listens.
+// nobody is an address where nothing listens, nor will: a connection has it.
 func nobody(t *testing.T) *url.URL {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -28,7 +28,12 @@ func nobody(t *testing.T) *url.URL {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	return parse(t, "http://"+l.Addr().String())
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return parse(t, "http://"+conn.LocalAddr().String())
 }
 
 // totals waits until the arm has so many requests and errors, for a handler may

@@ -19,9 +19,13 @@
 // connections; then the old ones close those that are idle and finish what is
 // under way, for at most worker_shutdown_timeout. A client that just sent a
 // request on a connection that was idle sees it break: those that are safe to
-// repeat are repeated by all clients, a POST is not. So Caps declare Drops, and a
-// Lag of both times together. A WebSocket stays on its side until the old worker
-// is shut down.
+// repeat are repeated by all clients, a POST is not. Under a steady load of POSTs
+// each kept connection lost about one with each reload, and none was lost where
+// connections were not kept (nginx 1.22.1; keepalive_timeout 0 in the server does
+// that). So Caps declare Drops, and a Lag of both times together. A WebSocket
+// stays on its side until the old worker is shut down. Where that is too much, a
+// data plane that changes at run time, such as those of packages haproxy and
+// proxy, is the cure.
 //
 // # What is known
 //

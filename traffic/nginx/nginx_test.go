@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -391,6 +392,72 @@ func TestMatchesAreExact(t *testing.T) {
 	} {
 		if answer, err := send(t.Context(), tt.request); err != nil || answer.Arm != tt.want {
 			t.Errorf("%+v: %q (%v), want %s", tt.request, answer.Arm, err, tt.want)
+		}
+	}
+}
+
+func TestAReloadWhoseReplyWasLostIsNotTakenForNone(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	deaf, loaded := filepath.Join(s.dir, "deaf"), filepath.Join(s.dir, "loaded")
+	script := fmt.Sprintf(`"$@"; test -e %s || exit 0; until test -e %s; do sleep 0.02; done; exit 1`, deaf, loaded)
+	r := s.router(nginx.Options{Reload: append([]string{"sh", "-c", script, "reload"}, s.args("-s", "reload")...)})
+	apply(t, r, 1, to(0))
+	eventually(t, "nginx to have the first route", s.has)
+	s.write(deaf, "")
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		eventually(t, "nginx to have the second", func() error {
+			if text := s.read(s.include); !strings.Contains(text, `"fence":2`) {
+				return errors.New("it is not written")
+			}
+			return s.has()
+		})
+		s.write(loaded, "")
+	})
+	s.refused(t, r, 2, to(traffic.Full), "reload: sh: exit status 1")
+	watching.Wait()
+	if err := os.Remove(deaf); err != nil {
+		t.Fatal(err)
+	}
+	// nginx has loaded what was taken back, and only the lock file knows of it.
+	if s.has() == nil {
+		t.Fatal("nginx has the first route, and nothing is tried")
+	}
+	apply(t, r, 1, to(0))
+	eventually(t, "nginx to have the first route again", s.has)
+}
+
+// has reports whether a worker has the include that is on disk.
+func (s *server) has() error {
+	answer, err := s.status()
+	if err != nil {
+		return err
+	}
+	generation, _ := strings.CutPrefix(strings.TrimSpace(answer), "rheostat ")
+	if generation == "" || !strings.Contains(s.read(s.include), `"`+generation+`"`) {
+		return fmt.Errorf("it has %q", answer)
+	}
+	return nil
+}
+
+func TestProbesProveAShare(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	r := s.router(s.asked())
+	send, end := s.sender()
+	defer end()
+	probe := func(ctx context.Context) (string, error) {
+		answer, err := send(ctx, traffictest.Request{})
+		return answer.Arm, err
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for fence, w := range []traffic.Weight{traffic.Full / 4, traffic.Full, 0} {
+		apply(t, r, uint64(fence+1), to(w)) //nolint:gosec // small
+		proof, err := traffic.Verify(ctx, r, to(w), traffic.VerifyOptions{Probe: probe, Every: 10 * time.Millisecond})
+		if err != nil || proof.Evidence != traffic.Effective {
+			t.Errorf("%v: %v", proof, err)
 		}
 	}
 }

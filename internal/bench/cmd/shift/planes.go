@@ -38,7 +38,10 @@ type running struct {
 
 var planes = []plane{
 	{"traffic/proxy", startProxy},
+	{"traffic/grpc", startGRPC},
 	{"traffic/haproxy", startHAProxy},
+	{"traffic/xds", startXDS},
+	{"traffic/nginx", startNginx},
 }
 
 // backend is a server that answers with its name what it has read to the end.

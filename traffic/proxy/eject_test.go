@@ -181,6 +181,31 @@ func TestATrialThatTellsNothingIsGivenAgainAtOnce(t *testing.T) {
 	})
 }
 
+func TestARequestThatHasFailedOnceIsNotRiskedForATrial(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := pooled(3, Ejection{})
+		p.all[0].tell(refused)
+		time.Sleep(time.Second)
+		for range 100 {
+			if p.choose(p.all[1]) != p.all[2] {
+				t.Fatal("it was not sent to the one that is well")
+			}
+		}
+		if p.chosen()[p.all[0]] != 1 {
+			t.Error("the trial was not given to another request")
+		}
+		// With none that is well, a trial is its only chance.
+		for _, b := range p.all {
+			b.tell(refused)
+		}
+		time.Sleep(time.Second)
+		if b := p.choose(p.all[1]); b == nil || b == p.all[1] {
+			t.Error("it was not tried at one that had not failed it")
+		}
+	})
+}
+
 func TestATrialThatHangsIsFollowedByAnother(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -215,6 +240,13 @@ func TestWhatBeganBeforeTellsNothingOfWhatIsNow(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		p.chosen()
+		b.tell(answered)
+		b.tell(broken)
+		if d := time.Until(b.status().Until); d != 2*time.Second {
+			t.Errorf("ejected for %v the second time, want 2s", d)
+		}
+		time.Sleep(2 * time.Second)
+		p.chosen()
 		b.tell(answered, answered)
 		for range 3 {
 			b.report(refused, before, errRefused)
@@ -224,6 +256,20 @@ func TestWhatBeganBeforeTellsNothingOfWhatIsNow(t *testing.T) {
 			t.Errorf("failures from before it came back made it %+v", s)
 		}
 	})
+}
+
+func TestARefusalThatComesLateIsStillOne(t *testing.T) {
+	t.Parallel()
+	p := pooled(1, Ejection{Base: time.Hour})
+	b, before := p.all[0], time.Now()
+	b.tell(broken, broken, broken)
+	if p.choose(nil) != b {
+		t.Fatal("the only one is not chosen in a panic")
+	}
+	b.report(refused, before, errRefused) // it died while that connection was made
+	if p.choose(nil) != nil {
+		t.Error("one was chosen that refuses connections")
+	}
 }
 
 func TestInAPanicAllThatTakeConnectionsGetRequests(t *testing.T) {

@@ -142,9 +142,9 @@ func (p *Proxy) watch(ctx context.Context, b *backend) {
 // checks is what the active checks know of a backend. The pool's lock guards it.
 type checks struct {
 	failing bool
-	seen    time.Time // when the last check ended, zero without any
-	passed  bool      // the last check
-	row     int       // how many in a row ended like it
+	seen    bool // a check has ended
+	passed  bool // the last one
+	row     int  // how many in a row ended like it
 }
 
 // checked takes note of a check that began at begun.
@@ -154,12 +154,12 @@ func (b *backend) checked(rules Checks, begun time.Time, err error) {
 	defer p.mu.Unlock()
 	now, passed, refuses := time.Now(), err == nil, blame(err) == refused
 	b.row++
-	if b.seen.IsZero() {
+	if !b.seen {
 		b.row = max(rules.Fall, rules.Rise)
 	} else if passed != b.passed {
 		b.row = 1
 	}
-	b.seen, b.passed = now, passed
+	b.seen, b.passed = true, passed
 	if err != nil {
 		b.lastErr = err
 	}

@@ -256,6 +256,10 @@ func TestACheckThatFindsABackendThereHasItTriedAtOnce(t *testing.T) {
 			if n := pool.chosen()[b]; n != 1 {
 				t.Errorf("%s: %d trials once it is there again, want 1 without waiting for a minute", tt.state, n)
 			}
+			time.Sleep(5 * time.Second)
+			if n := pool.chosen()[b]; n != 0 {
+				t.Errorf("%s: %d trials while one is under way", tt.state, n)
+			}
 			b.tell(answered)
 		}
 		// What breaks takes connections all the time: it is no news that it does.
@@ -263,6 +267,46 @@ func TestACheckThatFindsABackendThereHasItTriedAtOnce(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if n := pool.chosen()[b]; n > 0 {
 			t.Errorf("%d requests ten seconds into an ejection of a minute", n)
+		}
+	})
+}
+
+func TestACheckThatPassesDoesNotDoubleATrial(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, w, stop := checked(t, nil)
+		defer stop()
+		pool := (*p.arms.Load())["v1"].pool
+		b := pool.all[0]
+		b.tell(refused)
+		time.Sleep(time.Second)
+		first := pool.chosen()[b]
+		before := w.count("a")
+		time.Sleep(1500 * time.Millisecond) // the next trial would be due half a second later
+		if n := pool.chosen()[b]; first != 1 || n != 0 || w.count("a") == before {
+			t.Errorf("%d trials, and %d more after %d checks that pass, want 1 and none", first, n, w.count("a")-before)
+		}
+	})
+}
+
+func TestAnArmThatFailsItsChecksAndIsGoneIsTriedByRequests(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, _, stop := checked(t, map[string]error{"d": errRefused})
+		defer stop()
+		pool := (*p.arms.Load())["v2"].pool
+		d := pool.all[0]
+		if got := p.states("v2"); got != "failing" || pool.chosen()[d] > 1 {
+			t.Fatalf("%s, and it got more than a trial", got)
+		}
+		time.Sleep(100 * time.Millisecond)
+		if pool.choose(nil) != d || pool.choose(nil) != nil {
+			t.Fatal("it was not given one trial, a tenth of a second later")
+		}
+		// It answers a request, long before it has passed checks enough.
+		d.tell(answered)
+		if pool.chosen()[d] != 50 {
+			t.Errorf("%d of 50 requests after it has answered one", pool.chosen()[d])
 		}
 	})
 }

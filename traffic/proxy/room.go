@@ -49,7 +49,7 @@ func (p *Proxy) part(ctx context.Context, a *arm) traffic.Weight {
 	var well atomic.Int64
 	var wg sync.WaitGroup
 	for _, b := range pool {
-		switch is, known := b.well(p.jury.rules); {
+		switch is, known := b.well(); {
 		case !known:
 			wg.Go(func() {
 				if p.check(ctx, b) == nil {
@@ -65,17 +65,13 @@ func (p *Proxy) part(ctx context.Context, a *arm) traffic.Weight {
 }
 
 // well reports whether the backend is well, if that is known without a check.
-func (b *backend) well(rules Checks) (is, known bool) {
+func (b *backend) well() (is, known bool) {
 	b.pool.mu.Lock()
 	defer b.pool.mu.Unlock()
-	now := time.Now()
-	switch {
-	case b.ejected && b.pool.at(now) < b.due:
+	if b.ejected && b.pool.at(time.Now()) < b.due {
 		return false, true
-	case b.seen.IsZero() || now.Sub(b.seen) > 2*(rules.Every+rules.Timeout):
-		return false, false
 	}
-	return b.passed && !b.failing, true
+	return b.passed && !b.failing, b.seen
 }
 
 // check asks the backend to show that it is well.

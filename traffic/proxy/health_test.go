@@ -64,7 +64,7 @@ func hosts(names ...string) []*url.URL {
 }
 
 // checked is a proxy under Run, between an arm v1 of backends a, b and c, and v2 of d.
-func checked(t *testing.T, sick map[string]error) (p *Proxy, w *ward, stop func()) {
+func checked(t *testing.T, sick map[string]error) (_ *Proxy, w *ward, stop func()) {
 	t.Helper()
 	w = &ward{sick: sick, asked: map[string]int{}}
 	if sick == nil {

@@ -68,13 +68,17 @@ func (j *blocks) Judge(ctx context.Context, c Check) (Finding, error) {
 	if err == nil {
 		err = errors.Join(stable.latencyError(), candidate.latencyError())
 	}
+	var in insight
+	if err == nil {
+		in, err = j.lookInto(ctx, c, g, s.Mark == nil)
+	}
 	switch {
 	case err != nil && ended(ctx) != nil:
 		return Finding{}, ended(ctx) // the caller's doing, not the source's
 	case err != nil:
 		j.failedToRead(&s, c, err)
 	default:
-		j.take(&s, g, c, stable, candidate, stepped)
+		j.take(&s, g, c, stable, candidate, in, stepped)
 	}
 	if unusable != nil {
 		s.Reason = sentence(fmt.Sprintf("what was remembered of this check cannot be used (%v), gathering anew; %s", unusable, s.Reason))
@@ -95,22 +99,25 @@ func (j *blocks) early(s blocksState, now time.Time) bool {
 }
 
 // take ends the running block with these totals and begins the next.
-func (j *blocks) take(s *blocksState, g gatherer, c Check, stable, candidate Counts, stepped bool) {
+func (j *blocks) take(s *blocksState, g gatherer, c Check, stable, candidate Counts, in insight, stepped bool) {
 	s.SourceErrors = 0
 	s.Next = c.Until.Add(j.pace.Interval)
 	if s.Mark == nil {
 		g.begin(&stable)
+		in.recollect(g)
 		s.Mark = &countsMark{At: c.Until, Stable: stable.from(c), Candidate: candidate.from(c)}
 	}
 	dStable, known := stable.After(s.Mark.Stable, s.Mark.At)
 	dCandidate, also := candidate.After(s.Mark.Candidate, s.Mark.At)
 	fresh := c.Until.After(s.Mark.At) && !j.warming(s, c)
-	s.Mark = &countsMark{At: c.Until, Stable: stable, Candidate: candidate}
+	begun := s.Mark
+	s.Mark = &countsMark{At: c.Until, Stable: stable, Candidate: candidate, Halves: in.now}
 	// What another counter than the one before had counted meanwhile, nobody knows.
 	if known && also && fresh {
 		g.observe(&dCandidate, &dStable)
 		s.count(dCandidate.Requests)
 	}
+	in.learn(g, begun)
 	if stepped {
 		g.step()
 		s.Since, s.Idle, s.Seen = c.Since, 0, 0

@@ -43,6 +43,8 @@ type countsMark struct {
 	At        time.Time `json:"at"`
 	Stable    Counts    `json:"stable"`
 	Candidate Counts    `json:"candidate"`
+	// Halves are those of stable, nil where the source does not tell them apart.
+	Halves *halvesMark `json:"halves,omitempty"`
 }
 
 // from is where the first block of an arm begins: at the totals read, but for an
@@ -107,7 +109,8 @@ func (j *blocks) mine(s *blocksState) error {
 		return errors.New("it has neither a reading nor an error")
 	case s.Mark == nil && (s.Verdict == Pass || s.Verdict == Safe || s.Verdict == Fail), s.Seen == 0 && (s.Verdict == Pass || s.Verdict == Safe):
 		return errors.New("it has a verdict that rests on nothing")
-	case s.Mark != nil && (s.Mark.At.After(s.At) || s.Mark.Stable.latencyError() != nil || s.Mark.Candidate.latencyError() != nil):
+	case s.Mark != nil && (s.Mark.At.After(s.At) || s.Mark.Stable.latencyError() != nil || s.Mark.Candidate.latencyError() != nil),
+		s.Mark != nil && s.Mark.Halves != nil && insight{now: s.Mark.Halves}.sound() != nil:
 		return errors.New("its last reading is none")
 	}
 	return nil

@@ -18,6 +18,10 @@ type Tolerance struct {
 	// than that lets a step end early. It is wider than Harm, for between them
 	// nothing can be shown with few requests.
 	Safe Margin
+	// Limit is a share that is never called harm while stable gets no traffic to
+	// compare with, as at 100%: there the candidate is held against the higher of
+	// this and what stable did lately.
+	Limit float64
 }
 
 // CompareOptions shape a [Compare]. Zero fields are those of [Default].
@@ -51,7 +55,7 @@ type CompareOptions struct {
 func Default() CompareOptions {
 	return CompareOptions{
 		Interval: 10 * time.Second, Risk: 0.01, SafeRisk: 0.05,
-		Errors:    Tolerance{Harm: Margin{1, 0.0005}, Safe: Margin{1, 0.005}},
+		Errors:    Tolerance{Harm: Margin{1, 0.0005}, Safe: Margin{1, 0.005}, Limit: 0.01},
 		Latency:   Tolerance{Harm: Margin{1.05, 0.005}, Safe: Margin{1.1, 0.03}},
 		IdleLimit: 3, ConsecutiveErrorLimit: defaultErrorLimit,
 	}

@@ -41,6 +41,11 @@ const (
 	forget = 0.94
 	// alternatives is how many answers to "how bad is it, if it is bad" are tried.
 	alternatives = 7
+	// kept is the part of the stake on harm that is held back at first, and handOut
+	// what of the rest of it each block stakes anew. A candidate that was good for
+	// long has lost all that was staked on its being bad; what is staked later
+	// remembers none of that, so that a defect that comes late is found.
+	kept, handOut = 0.2, 0.05
 )
 
 // excess places the alternatives of harm between the margin and everything bad,
@@ -71,20 +76,37 @@ type eprocess struct {
 	// N and Bad are what the candidate has shown so far, for the last alternative.
 	N   float64 `json:"n"`
 	Bad float64 `json:"bad"`
+	// Kept is the logarithm of what is left of what was held back, of harm only.
+	Kept float64 `json:"kept,omitempty"`
 }
 
-// evidence is the logarithm of the mean over alternatives: how many times more
-// likely, in nats.
+// evidence is the logarithm of the mean over alternatives, and over when they were
+// staked on: how many times more likely, in nats.
 func (e *eprocess) evidence() float64 {
-	top := e.Log[0]
+	top := max(e.Log[0], e.Kept)
 	for _, l := range e.Log[1:] {
 		top = max(top, l)
 	}
 	sum := 0.0
 	for _, l := range e.Log {
-		sum += math.Exp(l - top)
+		if l > top-40 { // less adds nothing
+			sum += math.Exp(l - top)
+		}
 	}
-	return top + math.Log(sum/alternatives)
+	return top + math.Log(sum/alternatives*(1-kept)+kept*math.Exp(e.Kept-top))
+}
+
+// stake stakes a part of what was held back, the same on each alternative. What was
+// held back neither gains nor loses, so that all of it together is still a mixture
+// of products that each gain nothing on average.
+func (e *eprocess) stake() {
+	part := e.Kept + math.Log(kept*handOut/(1-kept))
+	for i, l := range e.Log {
+		if l < part+40 {
+			e.Log[i] = part + math.Log1p(math.Exp(l-part))
+		}
+	}
+	e.Kept += math.Log1p(-handOut)
 }
 
 // temper divides what each arm's requests say, for arms whose bad requests come in
@@ -111,6 +133,9 @@ func (e *eprocess) weigh(d direction, m Margin, b block, t temper) {
 	edge := m.of(stable)
 	if edge <= floor || edge >= 1-floor {
 		return // everything is within such a margin, or nothing
+	}
+	if d == harm {
+		e.stake()
 	}
 	for i := range e.Log {
 		candidate, ok := e.alternative(d, i, edge)

@@ -27,21 +27,25 @@ func probability(x, n int, p float64) float64 {
 // expectation is that of one block's factor over all that can happen in it.
 func expectation(d direction, m Margin, before eprocess, nC, nS int, pC, pS float64, t temper) (mean, worst float64) {
 	var sum [alternatives]float64
+	staked := before
+	if edge := m.of(clamp(before.Stable)); d == harm && edge > floor && edge < 1-floor {
+		staked.stake()
+	}
 	for xC := range nC + 1 {
 		for xS := range nS + 1 {
 			e := before
 			e.add(d, m, block{tallied{float64(nC), float64(xC)}, tallied{float64(nS), float64(xS)}}, t)
 			p := probability(xC, nC, pC) * probability(xS, nS, pS)
+			mean += p * math.Exp(e.evidence()-before.evidence())
 			for i := range sum {
-				sum[i] += p * math.Exp(e.Log[i]-before.Log[i])
+				sum[i] += p * math.Exp(e.Log[i]-staked.Log[i])
 			}
 		}
 	}
 	for _, s := range sum {
-		mean += s / alternatives
 		worst = max(worst, s)
 	}
-	return mean, worst
+	return mean, max(worst, mean)
 }
 
 // TestABlockGainsNothingOnAverageUnlessTheCandidateIsBeyondTheMargin adds up all
@@ -88,7 +92,7 @@ func TestBeyondTheMarginABlockGains(t *testing.T) {
 	t.Parallel()
 	m := Margin{1, 0.0005}
 	before := eprocess{Stable: 0.001}
-	if mean, _ := expectation(harm, m, before, 30, 30, 0.5, 0.001, independent); mean < 100 {
+	if mean, _ := expectation(harm, m, before, 30, 30, 0.5, 0.001, independent); mean < 80 {
 		t.Errorf("half of thirty failing gains %v, want much more", mean)
 	}
 	if mean, _ := expectation(safe, Margin{1, 0.2}, before, 30, 30, 0.001, 0.001, independent); mean < 10 {
@@ -132,6 +136,37 @@ func drawn(r *rand.Rand, n int, p float64) tallied {
 		}
 	}
 	return t
+}
+
+// TestStakingGainsAndLosesNothing: only counts make evidence.
+func TestStakingGainsAndLosesNothing(t *testing.T) {
+	t.Parallel()
+	e := eprocess{Log: [alternatives]float64{-300, -5, 0, 1, -60, 2, -1}}
+	before := e.evidence()
+	for range 500 {
+		e.stake()
+		if got := e.evidence(); math.Abs(got-before) > 1e-9 {
+			t.Fatalf("evidence %v became %v", before, got)
+		}
+	}
+}
+
+// TestADefectThatComesLateIsFoundNearlyAsSoon is what holding back is for.
+func TestADefectThatComesLateIsFoundNearlyAsSoon(t *testing.T) {
+	t.Parallel()
+	blocks := func(good int) (bad int) {
+		e := eprocess{Stable: 0.001}
+		for range good {
+			e.add(harm, Margin{1, 0.0005}, block{tallied{2500, 2}, tallied{2500, 2}}, independent)
+		}
+		for ; e.evidence() < 5; bad++ {
+			e.add(harm, Margin{1, 0.0005}, block{tallied{2500, 15}, tallied{2500, 2}}, independent)
+		}
+		return bad
+	}
+	if soon, late := blocks(0), blocks(60); late > soon+3 {
+		t.Errorf("found after %d blocks at first, and after %d once 60 were good", soon, late)
+	}
 }
 
 func TestABlockWithoutBothArmsIsNoEvidence(t *testing.T) {

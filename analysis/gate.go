@@ -18,6 +18,8 @@ const (
 	most, least = 0.6, 0.0003
 	// raise is how much evidence, in nats, a block must add to count as raising it.
 	raise = 0.1
+	// failing is what failures weigh beside latency.
+	failing = 0.75
 )
 
 // question is one share that is compared: of the requests that failed, or that
@@ -31,6 +33,11 @@ type question struct {
 	// StableN and StableBad go with Harm's N and Bad: what stable has shown.
 	StableN   float64 `json:"stableN,omitempty"`
 	StableBad float64 `json:"stableBad,omitempty"`
+	// Paired is how far two halves of stable differ, Alone how far stable strays from
+	// what it did before, Past what it did lately.
+	Paired dispersion `json:"paired,omitzero"`
+	Alone  dispersion `json:"alone,omitzero"`
+	Past   memory     `json:"past,omitzero"`
 }
 
 // gate is all that a Compare asks, and what it has gathered.
@@ -120,26 +127,63 @@ func (g *gate) observe(candidate, stable *Counts) {
 		if q.Above > 0 {
 			t = &g.o.Latency
 		}
-		b := block{of(candidate, q.Above), of(stable, q.Above)}
-		q.Harm.add(harm, t.Harm, b, independent)
-		q.Safe.add(safe, t.Safe, b, independent)
-		q.StableN += b.stable.n
-		q.StableBad += b.stable.bad
+		q.observe(t, block{of(candidate, q.Above), of(stable, q.Above)})
 	}
 	if g.harm() > before+raise {
 		g.Raised++
 	}
 }
 
-// share is what a question weighs in the mean: failures half, the bounds the rest.
+// observe takes a block into account for one question.
+func (q *question) observe(t *Tolerance, b block) {
+	if b.stable.n > 0 {
+		phi := temper{q.Paired.factor(b.candidate.n), q.Paired.factor(b.stable.n)}
+		q.Harm.add(harm, t.Harm, b, phi)
+		q.Safe.add(safe, t.Safe, b, phi)
+		q.Past.add(b.stable.bad / b.stable.n)
+		q.StableN += b.stable.n
+		q.StableBad += b.stable.bad
+		return
+	}
+	// Nothing to compare with: what stable did lately has to do, and every excuse
+	// that a change of the hour gives counts.
+	limit := max(t.Limit, t.Harm.of(above*q.Past.high()))
+	phi := temper{max(q.Paired.factor(b.candidate.n), q.Alone.factor(b.candidate.n)), 1}
+	if q.StableN > 0 {
+		q.Harm.add(harm, Margin{Abs: limit}, b, phi)
+		q.Safe.add(safe, Margin{Abs: max(t.Limit, t.Safe.of(q.Past.high()))}, b, phi)
+	}
+}
+
+// learn takes a block of two halves of stable into account.
+func (g *gate) learn(a, b *Counts, before bool) {
+	for i := range g.Questions {
+		q := &g.Questions[i]
+		x, y := of(a, q.Above), of(b, q.Above)
+		q.Paired.between(x, y)
+		both := tallied{x.n + y.n, x.bad + y.bad}
+		if both.n <= 0 {
+			continue
+		}
+		q.Alone.around(both, q.Harm.Stable)
+		if before {
+			q.Past.add(both.bad / both.n)
+			q.Harm.Stable = forget*q.Harm.Stable + (1-forget)*both.bad/both.n
+			q.Safe.Stable = q.Harm.Stable
+		}
+	}
+}
+
+// share is what a question weighs in the mean: failures most, the bounds the rest:
+// latency has many requests to show itself by, failures few.
 func (g *gate) share(i int) float64 {
 	switch n := len(g.Questions); {
 	case n == 1:
 		return 1
 	case i == 0:
-		return 0.5
+		return failing
 	default:
-		return 0.5 / float64(n-1)
+		return (1 - failing) / float64(n-1)
 	}
 }
 

@@ -22,9 +22,12 @@ func (g *gate) sound(v Verdict) error {
 			return errors.New("its bounds do not rise")
 		}
 		for _, e := range [...]*eprocess{&q.Harm, &q.Safe} {
-			if !(e.N >= 0 && e.Bad >= 0 && e.Bad <= e.N && e.Stable >= 0 && e.Stable <= 1) || math.IsNaN(e.evidence()) {
+			if !(e.N >= 0 && e.Bad >= 0 && e.Bad <= e.N && e.Stable >= 0 && e.Stable <= 1 && e.Kept <= 0) || math.IsNaN(e.evidence()) {
 				return errors.New("its evidence is not a number")
 			}
+		}
+		if !q.Paired.sound() || !q.Alone.sound() || !q.Past.sound() {
+			return errors.New("what it learned of stable is no sum of squares")
 		}
 		if !(q.StableBad >= 0 && q.StableBad <= q.StableN) {
 			return errors.New("its counts of stable are none")

@@ -1,0 +1,177 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package prometheus_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rheostat-go/rheostat/analysis"
+	"github.com/rheostat-go/rheostat/analysis/prometheus"
+)
+
+// fake is a server that keeps samples and answers with those of the window that it
+// is asked for. It evaluates nothing: every series is in every answer.
+type fake struct {
+	*httptest.Server
+	mu      sync.Mutex
+	series  []*fakeSeries
+	queries []string
+	answer  func(w http.ResponseWriter, r *http.Request) bool // true where it has answered
+}
+
+type fakeSeries struct {
+	labels map[string]string
+	points []fakePoint
+}
+
+type fakePoint struct {
+	at time.Time
+	v  float64
+}
+
+func newFake(t testing.TB) *fake {
+	t.Helper()
+	f := &fake{}
+	f.Server = httptest.NewServer(http.HandlerFunc(f.serve))
+	t.Cleanup(f.Close)
+	return f
+}
+
+var window = regexp.MustCompile(`\[(\d+)ms\]\)?$`)
+
+func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := r.ParseForm(); err != nil {
+		panic(err)
+	}
+	query := r.PostForm.Get("query")
+	f.queries = append(f.queries, query)
+	if f.answer != nil && f.answer(w, r) {
+		return
+	}
+	seconds, err := strconv.ParseFloat(r.PostForm.Get("time"), 64)
+	m := window.FindStringSubmatch(query)
+	if err != nil || m == nil || r.URL.Path != "/api/v1/query" {
+		http.Error(w, "bad request", http.StatusBadRequest)
+		return
+	}
+	length, _ := strconv.Atoi(m[1])
+	at := time.UnixMilli(int64(seconds*1000 + 0.5))
+	last := strings.HasPrefix(query, "last_over_time(")
+	result := []map[string]any{}
+	for _, s := range f.series {
+		var values [][2]any
+		for _, p := range s.points {
+			if p.at.After(at) || !p.at.After(at.Add(-time.Duration(length)*time.Millisecond)) {
+				continue
+			}
+			values = append(values, [2]any{float64(p.at.UnixMilli()) / 1000, strconv.FormatFloat(p.v, 'f', -1, 64)})
+		}
+		switch {
+		case len(values) == 0:
+		case last:
+			result = append(result, map[string]any{"metric": s.labels, "value": [2]any{seconds, values[len(values)-1][1]}})
+		default:
+			result = append(result, map[string]any{"metric": s.labels, "values": values})
+		}
+	}
+	kind := "matrix"
+	if last {
+		kind = "vector"
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{"resultType": kind, "result": result}})
+}
+
+// scrape adds a sample to a series, which is written as in PromQL.
+func (f *fake) scrape(at time.Time, series string, v float64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	labels := labelsIn(series)
+	i := slices.IndexFunc(f.series, func(s *fakeSeries) bool { return fmt.Sprint(s.labels) == fmt.Sprint(labels) })
+	if i < 0 {
+		i = len(f.series)
+		f.series = append(f.series, &fakeSeries{labels: labels})
+	}
+	f.series[i].points = append(f.series[i].points, fakePoint{at, v})
+}
+
+var pair = regexp.MustCompile(`(\w+)="([^"]*)"`)
+
+func labelsIn(series string) map[string]string {
+	name, rest, _ := strings.Cut(series, "{")
+	labels := map[string]string{"__name__": name}
+	for _, m := range pair.FindAllStringSubmatch(rest, -1) {
+		labels[m[1]] = m[2]
+	}
+	return labels
+}
+
+// asked are the queries so far.
+func (f *fake) asked() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.queries)
+}
+
+// answers makes the server say something else.
+func (f *fake) answers(h func(w http.ResponseWriter, r *http.Request) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.answer = h
+}
+
+func (f *fake) says(status int, body string) {
+	f.answers(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(body))
+		return true
+	})
+}
+
+// start is when the candidate of every test first got traffic.
+var start = time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
+
+func check(after time.Duration) analysis.Check {
+	return analysis.Check{
+		Service: "checkout", Name: "errors", Run: 3, Lane: "all", Stable: "v1", Candidate: "v2", Target: "eu",
+		Since: start, Exposed: start, Until: start.Add(after),
+	}
+}
+
+// simple is a query without latency.
+func simple() prometheus.Query {
+	return prometheus.Query{
+		Stable: `arm="$stable"`, Candidate: `arm="$candidate"`,
+		Requests: `requests_total`, Errors: `requests_total{code=~"5.."}`,
+	}
+}
+
+func source(t testing.TB, f *fake, q prometheus.Query, o prometheus.Options) *prometheus.Source {
+	t.Helper()
+	s, err := prometheus.New(f.URL, q, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func counts(t testing.TB, s analysis.Source, c analysis.Check) (stable, candidate analysis.Counts) {
+	t.Helper()
+	stable, candidate, err := s.Counts(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stable, candidate
+}

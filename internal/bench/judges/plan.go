@@ -1,0 +1,109 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package judges
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// Rates are the requests a second that are tried, and Shares stable's shares of errors.
+var (
+	Rates  = []float64{5, 50, 500, 5000}
+	Shares = []float64{0, 0.001, 0.01}
+)
+
+// Plan is what is simulated.
+type Plan struct {
+	Seed          uint64
+	Runs, Workers int
+	Worlds, Rules []string // empty is all
+}
+
+type key struct {
+	world, rule, defect string
+	cell                Cell
+}
+
+// Results are what came of a plan.
+type Results struct {
+	Plan
+	worlds []*World
+	rules  []*Rule
+	tally  map[key]Tally
+	equal  []equalRow
+}
+
+// Run simulates all of it. The error names a world or a rule that does not exist.
+func (p Plan) Run() (*Results, error) {
+	res := &Results{Plan: p, tally: map[key]Tally{}}
+	for i := range Worlds {
+		if chosen(p.Worlds, Worlds[i].Name) {
+			res.worlds = append(res.worlds, &Worlds[i])
+		}
+	}
+	for i := range Rules {
+		if chosen(p.Rules, Rules[i].Name) {
+			res.rules = append(res.rules, &Rules[i])
+		}
+	}
+	if len(res.worlds) < max(1, len(p.Worlds)) || len(res.rules) < max(1, len(p.Rules)) {
+		return nil, fmt.Errorf("not all of the worlds %q and rules %q exist", p.Worlds, p.Rules)
+	}
+	var jobs []func()
+	var mu sync.Mutex
+	for _, w := range res.worlds {
+		for _, r := range res.rules {
+			for i, d := range Defects {
+				for _, share := range Shares {
+					if i > 0 && share != 0.001 {
+						continue // power is told at one share of errors
+					}
+					for _, rps := range Rates {
+						c, runs := Cell{rps, share}, p.Runs
+						if i > 0 {
+							runs = max(1, runs*2/5)
+						}
+						jobs = append(jobs, func() {
+							t := Simulate(r, w, c, d, p.Seed, runs)
+							mu.Lock()
+							defer mu.Unlock()
+							res.tally[key{w.Name, r.Name, d.Name, c}] = t
+						})
+					}
+				}
+			}
+		}
+	}
+	if chosen(p.Worlds, "iid") {
+		res.equal = make([]equalRow, len(equals)*len(Rates))
+		for i := range res.equal {
+			jobs = append(jobs, func() { res.equal[i] = equalise(equals[i/len(Rates)], Rates[i%len(Rates)], p.Seed, max(200, 2*p.Runs)) })
+		}
+	}
+	p.do(jobs)
+	return res, nil
+}
+
+func (p Plan) do(jobs []func()) {
+	queue := make(chan func())
+	var wait sync.WaitGroup
+	for range max(1, p.Workers) {
+		wait.Go(func() {
+			for job := range queue {
+				job()
+			}
+		})
+	}
+	for _, job := range jobs {
+		queue <- job
+	}
+	close(queue)
+	wait.Wait()
+}
+
+func chosen(names []string, name string) bool {
+	return len(names) == 0 || slices.Contains(names, name)
+}

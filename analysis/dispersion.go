@@ -65,9 +65,8 @@ func (d *dispersion) between(a, b tallied) {
 	d.add(a.bad-a.n*p, a.n*b.n/n*p*(1-p), n/2)
 }
 
-// around adds the deviation from what was guessed before.
+// around adds the deviation from a mean.
 func (d *dispersion) around(t tallied, p float64) {
-	p = clamp(p)
 	d.add(t.bad-t.n*p, t.n*p*(1-p), t.n)
 }
 

@@ -63,7 +63,7 @@ func TestWhatBefallsBothHalvesIsNoDispersion(t *testing.T) {
 		}
 		half := tallied{1000, 1000 * p}
 		paired.between(half, half)
-		alone.around(tallied{2000, 2000 * p}, 0.05)
+		alone.around(tallied{2000, 2000 * p}, 0.067)
 	}
 	if got := paired.factor(1000); got != 1 {
 		t.Errorf("halves that move together give a factor of %v", got)

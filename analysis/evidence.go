@@ -122,10 +122,18 @@ func (e *eprocess) add(d direction, m Margin, b block, t temper) {
 		e.weigh(d, m, b, t)
 	}
 	if b.stable.n > 0 {
-		e.Stable = forget*e.Stable + (1-forget)*b.stable.bad/b.stable.n
+		e.guess(b.stable)
 	}
 	e.N += b.candidate.n
 	e.Bad += b.candidate.bad
+}
+
+// guess moves the guess at stable's share, by less for a block that is too small to
+// hold a bad request of the rare ones: a guess that had sunk to nothing over many
+// such blocks would take the next bad request of stable for a wonder.
+func (e *eprocess) guess(stable tallied) {
+	step := (1 - forget) * min(1, 2*stable.n*max(e.Stable, 0.001))
+	e.Stable += step * (stable.bad/stable.n - e.Stable)
 }
 
 func (e *eprocess) weigh(d direction, m Margin, b block, t temper) {

@@ -34,10 +34,12 @@ type question struct {
 	StableN   float64 `json:"stableN,omitempty"`
 	StableBad float64 `json:"stableBad,omitempty"`
 	// Paired is how far two halves of stable differ, Alone how far stable strays from
-	// what it did before, Past what it did lately.
-	Paired dispersion `json:"paired,omitzero"`
-	Alone  dispersion `json:"alone,omitzero"`
-	Past   memory     `json:"past,omitzero"`
+	// its own mean, which is HalvesBad of HalvesN, and Past what it did lately.
+	Paired    dispersion `json:"paired,omitzero"`
+	Alone     dispersion `json:"alone,omitzero"`
+	HalvesN   float64    `json:"halvesN,omitempty"`
+	HalvesBad float64    `json:"halvesBad,omitempty"`
+	Past      memory     `json:"past,omitzero"`
 }
 
 // gate is all that a Compare asks, and what it has gathered.
@@ -165,10 +167,12 @@ func (g *gate) learn(a, b *Counts, before bool) {
 		if both.n <= 0 {
 			continue
 		}
-		q.Alone.around(both, q.Harm.Stable)
+		q.HalvesN += both.n
+		q.HalvesBad += both.bad
+		q.Alone.around(both, q.HalvesBad/q.HalvesN)
 		if before {
 			q.Past.add(both.bad / both.n)
-			q.Harm.Stable = forget*q.Harm.Stable + (1-forget)*both.bad/both.n
+			q.Harm.guess(both)
 			q.Safe.Stable = q.Harm.Stable
 		}
 	}

@@ -26,7 +26,7 @@ func (g *gate) sound(v Verdict) error {
 				return errors.New("its evidence is not a number")
 			}
 		}
-		if !q.Paired.sound() || !q.Alone.sound() || !q.Past.sound() {
+		if !q.Paired.sound() || !q.Alone.sound() || !q.Past.sound() || !(q.HalvesBad >= 0 && q.HalvesBad <= q.HalvesN) {
 			return errors.New("what it learned of stable is no sum of squares")
 		}
 		if !(q.StableBad >= 0 && q.StableBad <= q.StableN) {

@@ -65,7 +65,7 @@ func Default() CompareOptions {
 // It needs more requests to call a candidate safe.
 func Strict() CompareOptions {
 	o := Default()
-	o.Errors = Tolerance{Harm: Margin{1, 0.0001}, Safe: Margin{1, 0.001}}
+	o.Errors = Tolerance{Harm: Margin{1, 0.0001}, Safe: Margin{1, 0.001}, Limit: 0.002}
 	o.Latency = Tolerance{Harm: Margin{1, 0.001}, Safe: Margin{1.05, 0.01}}
 	return o
 }
@@ -74,7 +74,7 @@ func Strict() CompareOptions {
 // whose clients try again.
 func Tolerant() CompareOptions {
 	o := Default()
-	o.Errors = Tolerance{Harm: Margin{1.2, 0.005}, Safe: Margin{1.5, 0.02}}
+	o.Errors = Tolerance{Harm: Margin{1.2, 0.005}, Safe: Margin{1.5, 0.02}, Limit: 0.03}
 	o.Latency = Tolerance{Harm: Margin{1.2, 0.02}, Safe: Margin{1.3, 0.08}}
 	return o
 }
@@ -96,12 +96,23 @@ func Tolerant() CompareOptions {
 //
 // The evidence of harm goes through the whole run, that of safety begins with each
 // step. What is compared: the share of requests that failed, and, where the source
-// counts latency, the share above up to six bounds that tell something about stable.
+// counts latency, the share above up to four bounds that tell something about stable.
 //
-// What the bound on errors rests on: that requests fail independently of each other
-// within a block, given the rates in it. Bursts that hit one arm alone break that,
-// as they break every test on counts. Without requests of stable in a block, such
-// as at 100%, nothing is compared, and the verdict stays as it is.
+// What is proven: as long as requests fail independently of each other within a
+// block, given the rates in it, the chance of failing a candidate that is within the
+// margins in every block is at most Risk, for all blocks in which stable gets
+// traffic. Failures that come in bursts on one arm alone break that, as they break
+// every test on counts. Against them the evidence is divided by how much more two
+// halves of stable's replicas differ than independent requests would, where the
+// source can tell them apart ([Halves], [History]); that is learned from earlier
+// blocks only. It holds in simulations and is not proven: bursts that stable never
+// had cannot be learned, and few errors teach little. A source that cannot tell
+// halves apart is taken at its word.
+//
+// Without requests of stable in a block, such as at 100%, the candidate is held
+// against what stable did in its latest blocks and against [Tolerance.Limit],
+// whichever is higher. That is a rule of thumb. Where stable got no traffic in the
+// whole run, nothing is compared, and nobody is blamed.
 //
 // A source's error is part of the finding and not an error of Judge. What a Compare
 // remembers goes with the rollout's state: a restart neither forgets evidence nor
@@ -181,6 +192,9 @@ func (o CompareOptions) check() error {
 			if !(m.Ratio > 0 && m.Ratio <= 100) || !(m.Abs >= 0 && m.Abs < 1) {
 				return fmt.Errorf("%s.%s %+v: want a Ratio above 0 and up to 100, and an Abs from 0 to below 1", t.name, m.name, m.Margin)
 			}
+		}
+		if !(t.Limit >= 0 && t.Limit < 1) {
+			return fmt.Errorf("%s.Limit %v: want 0 or more, and below 1", t.name, t.Limit)
 		}
 		if t.Safe.Ratio < t.Harm.Ratio || t.Safe.Abs <= t.Harm.Abs {
 			return fmt.Errorf("%s.Safe %+v: want it wider than Harm %+v, or nothing can be shown to be safe", t.name, t.Safe, t.Harm)

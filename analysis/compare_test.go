@@ -278,6 +278,7 @@ func TestWhatCompareCannotUseIsNamed(t *testing.T) {
 		"Warmup -1s:":    func(o *analysis.CompareOptions) { o.Warmup = -time.Second },
 		"IdleLimit -1:":  func(o *analysis.CompareOptions) { o.IdleLimit = -1 },
 		"Errors.Harm":    func(o *analysis.CompareOptions) { o.Errors.Harm.Ratio = -1 },
+		"Errors.Limit":   func(o *analysis.CompareOptions) { o.Errors.Limit = 1 },
 		"Latency.Safe":   func(o *analysis.CompareOptions) { o.Latency.Safe = o.Latency.Harm },
 		"ConsecutiveErr": func(o *analysis.CompareOptions) { o.ConsecutiveErrorLimit = 1 << 30 },
 	} {

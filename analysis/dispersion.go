@@ -15,6 +15,8 @@ const (
 	// calmest is what a group of counts must at least hold for its spread to tell
 	// anything.
 	calmest = 1e-9
+	// fewest is how many blocks must hold something for their order to tell anything.
+	fewest = 8
 )
 
 // dispersion measures how much more counts vary than those of requests that fail
@@ -41,6 +43,7 @@ type dispersion struct {
 // expected, and how many requests it rests on.
 func (d *dispersion) add(deviation, variance, n float64) {
 	if variance < calmest || n <= 0 {
+		d.Last = 0 // a quiet block is a neighbour too
 		return
 	}
 	d.Square += deviation * deviation
@@ -78,7 +81,7 @@ func (d *dispersion) factor(n float64) float64 {
 		return 1
 	}
 	phi := d.Square / d.Expected
-	if r := d.Lag / d.Unit; d.Unit > 0 && r > 1/math.Sqrt(d.Blocks) {
+	if r := d.Lag / d.Unit; d.Blocks >= fewest && r > 1/math.Sqrt(d.Blocks) {
 		r = min(r, 0.9)
 		phi *= (1 + r) / (1 - r)
 	}

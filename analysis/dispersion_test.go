@@ -100,6 +100,21 @@ func TestBlocksThatHangTogetherCountForLess(t *testing.T) {
 	}
 }
 
+func TestBadRequestsFarApartDoNotHangTogether(t *testing.T) {
+	t.Parallel()
+	var d dispersion
+	for i := range 90 {
+		var bad float64
+		if i%6 == 0 {
+			bad = 1
+		}
+		d.between(tallied{25, bad}, tallied{25, 0})
+	}
+	if got := d.factor(25); got != 1 {
+		t.Errorf("single errors, a minute apart, give a factor of %v", got)
+	}
+}
+
 func TestNothingIsLearnedFromNothing(t *testing.T) {
 	t.Parallel()
 	var d dispersion

@@ -216,7 +216,7 @@ func (m Margin) nearest(n, s, candidate, stable float64) float64 {
 		return high
 	}
 	at := high
-	for side := 0; high-low > 1e-13*high; {
+	for side := 0; high-low > 1e-10*high; {
 		at = (low*above - high*below) / (above - below)
 		if !(at > low && at < high) {
 			return (low + high) / 2 // no number lies between

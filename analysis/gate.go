@@ -11,7 +11,7 @@ import (
 
 const (
 	// maxBounds is how many latency bounds are compared at most.
-	maxBounds = 6
+	maxBounds = 4
 	// most is the part of stable's requests that may be above a bound for it to tell
 	// anything: one that nearly all are above says little about a slower candidate.
 	// Of the bounds that fewer than least are above, the first is enough.
@@ -48,6 +48,9 @@ type gate struct {
 	Questions []question `json:"questions"`
 	// Raised counts the blocks that have raised the evidence of harm.
 	Raised int `json:"raised,omitempty"`
+	// weighed is what harm came to, once it is known.
+	weighed *float64
+	sum     float64
 }
 
 var _ gatherer = (*gate)(nil)
@@ -123,6 +126,7 @@ func (g *gate) step() {
 // observe takes a block into account.
 func (g *gate) observe(candidate, stable *Counts) {
 	before := g.harm()
+	g.weighed = nil
 	for i := range g.Questions {
 		q := &g.Questions[i]
 		t := &g.o.Errors
@@ -195,15 +199,22 @@ func (g *gate) share(i int) float64 {
 // likely it is that the candidate does harm. A mean of e-values is one, whatever
 // the questions have to do with each other.
 func (g *gate) harm() float64 {
+	if g.weighed != nil {
+		return *g.weighed
+	}
+	var each [maxBounds + 1]float64
 	top := math.Inf(-1)
 	for i := range g.Questions {
-		top = max(top, g.Questions[i].Harm.evidence())
+		each[i] = g.Questions[i].Harm.evidence()
+		top = max(top, each[i])
 	}
 	sum := 0.0
 	for i := range g.Questions {
-		sum += g.share(i) * math.Exp(g.Questions[i].Harm.evidence()-top)
+		sum += g.share(i) * math.Exp(each[i]-top)
 	}
-	return top + math.Log(sum)
+	g.sum = top + math.Log(sum)
+	g.weighed = &g.sum
+	return g.sum
 }
 
 // safe is the least evidence that any question has for safety: all must have it.

@@ -74,7 +74,9 @@ func TestPresetsCountAsFlaggerAndArgoDo(t *testing.T) {
 			return analysis.RequestSuccessRate(n, 0, analysis.Gate{Threshold: -1})
 		},
 		"(in request-duration)": func() (*analysis.Threshold, error) { return analysis.RequestDuration(nil, 0, analysis.Gate{}) },
-		"Interval -1s":          func() (*analysis.Threshold, error) { return analysis.RequestDuration(n, 0, analysis.Gate{Interval: -time.Second}) },
+		"Interval -1s": func() (*analysis.Threshold, error) {
+			return analysis.RequestDuration(n, 0, analysis.Gate{Interval: -time.Second})
+		},
 	} {
 		if _, err := build(); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want one that says %q", err, says)

@@ -122,6 +122,43 @@ func ExampleProgressive() {
 	// when a step takes too long: the same
 }
 
+// A plan can be too quick for its traffic: its judge then passes whatever comes.
+func ExampleForecast_Under() {
+	plan, err := strategy.Canary{Target: "web", Weights: []traffic.Weight{
+		traffic.Percent(1), traffic.Percent(5), traffic.Percent(25), traffic.Full,
+	}, Checks: []string{"errors"}}.Plan()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	forecast, err := strategy.Preview(plan)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	// Stable fails 0.1% of requests; the candidate a percentage point more.
+	under, err := forecast.Under(strategy.Load{PerSecond: 20, Errors: 0.001, Regression: 0.01})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Print(under)
+	// Output:
+	// canary: 4m0s, at most 48m0s
+	// at 20 requests a second, with a candidate that fails 1.1% of them where stable fails 0.1%:
+	//
+	// web; not shown, with 16 requests harmed
+	//   1  1%    web 1%    hold 1m0s; checks errors; at most 12m0s; 2% shown, alone in 49m15s
+	//   2  5%    web 5%    hold 1m0s; checks errors; at most 12m0s; 11% shown, alone in 10m33s
+	//   3  25%   web 25%   hold 1m0s; checks errors; at most 12m0s; 43% shown, alone in 3m6s
+	//   4  100%  web 100%  hold 1m0s; checks errors; at most 12m0s; nothing to compare
+	//
+	// the way home: everything at once as far as stable has room, at least 0s, given up after 15m0s
+	// when a check or a task fails: it goes home
+	// when a step takes too long: the same
+	// caution: lane "web" is too quick for 20 requests a second: it gathers 43% of the evidence that the regression takes; hold 2.3 times as long
+}
+
 // Preview tells what is allowed and probably not meant, too.
 func ExampleAllAtOnce() {
 	preview(strategy.AllAtOnce{Targets: []string{"api", "web"}, Bake: 5 * time.Minute})

@@ -39,6 +39,8 @@ type Forecast struct {
 	Back  BackForecast
 	// Cautions say what is allowed and probably not meant.
 	Cautions []string
+	// Load is what Under was given, nil before.
+	Load *Load
 }
 
 // LaneForecast is one lane of a Forecast.
@@ -47,6 +49,11 @@ type LaneForecast struct {
 	// Begins and Ends are counted from the start of the run.
 	Begins, Ends Estimate
 	Steps        []StepForecast
+	// Shown is when, counted from the beginning of the lane, a regression shows on
+	// average, 0 where it does not; Harmed is how many requests it has failed until
+	// then, or until the end. Forecast.Under fills them in.
+	Shown  time.Duration
+	Harmed float64
 }
 
 // StepForecast is one step of a LaneForecast.
@@ -65,6 +72,12 @@ type StepForecast struct {
 	// returns by itself once this step has begun.
 	Commit, OneWay bool
 	Tasks, Checks  []string
+	// Alone is how long this step would have to hold to show a regression by itself, 0
+	// where it cannot: nothing checks it, or one of the arms gets no requests. Gathered
+	// is how much of the evidence that it takes there is when the step has held, from
+	// the lane's beginning on; 1 is enough. Forecast.Under fills them in.
+	Alone    time.Duration
+	Gathered float64
 }
 
 // BackForecast is the way home, from the highest weight that the plan reaches.

@@ -37,6 +37,9 @@ func (f Forecast) String() string {
 	if len(f.Plan.Watch) > 0 {
 		fmt.Fprintf(&b, "watched all the time: %s\n", strings.Join(f.Plan.Watch, ", "))
 	}
+	if f.Load != nil {
+		fmt.Fprintf(&b, "%v\n", *f.Load)
+	}
 	for i, lane := range f.Lanes {
 		fmt.Fprintf(&b, "\n%s", lane.Lane)
 		if len(f.Lanes) > 1 {
@@ -45,8 +48,11 @@ func (f Forecast) String() string {
 				fmt.Fprintf(&b, ", when %s is done", strings.Join(after, " and "))
 			}
 		}
+		if f.Load != nil {
+			fmt.Fprintf(&b, "; %s", lane.sight())
+		}
 		b.WriteByte('\n')
-		lane.table(&b)
+		lane.table(&b, f.Load != nil)
 	}
 	b.WriteByte('\n')
 	f.Back.write(&b)
@@ -70,11 +76,15 @@ func (f Forecast) onFail() string {
 	return "every lane goes home, those that are done included"
 }
 
-func (l LaneForecast) table(b *strings.Builder) {
+func (l LaneForecast) table(b *strings.Builder, loaded bool) {
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	for i, step := range l.Steps {
-		_, _ = fmt.Fprintf(w, "  %d\t%s\t%s\t%s\n", i+1, step.Step, step.where(), step.gates()) // a strings.Builder takes everything
+		gates := step.gates()
+		if loaded {
+			gates += "; " + step.sight()
+		}
+		_, _ = fmt.Fprintf(w, "  %d\t%s\t%s\t%s\n", i+1, step.Step, step.where(), gates) // a strings.Builder takes everything
 	}
 	_ = w.Flush()
 	b.WriteString(table.String())

@@ -218,7 +218,7 @@ func TestOrdersThatAreWrongAreRefusedByName(t *testing.T) {
 		{http.MethodPut, "/route", `nonsense`, http.StatusBadRequest, "the body: "},
 		{http.MethodPut, "/route", strings.Repeat(" ", maxOrder+1), http.StatusBadRequest, "too large"},
 		{http.MethodPost, "/route", "", http.StatusMethodNotAllowed, ""},
-		{http.MethodPut, "/arms/v3", `{"backends": ["ftp://a"]}`, http.StatusBadRequest, "want http or https"},
+		{http.MethodPut, "/arms/v3", `{"backends": ["ftp://a"]}`, http.StatusBadRequest, "want http, https or h2c"},
 		{http.MethodPut, "/arms/v3", `{"backends": ["http://u:secret@a\u0000"]}`, http.StatusBadRequest, "backends[0]: not a URL"},
 		{http.MethodPut, "/arms/v3", `{"backends": []}`, http.StatusBadRequest, "give it a backend"},
 		{http.MethodDelete, "/arms/v3", "", http.StatusNotFound, `known are ["v1" "v2"]`},
@@ -269,7 +269,7 @@ func TestFlagsThatAreWrongAreStatus2(t *testing.T) {
 		}
 	}
 	var stderr lines
-	if code := command(t.Context(), []string{"-arm", "v1=ftp://a"}, io.Discard, &stderr); code != 1 || !strings.Contains(stderr.String(), "want http or https") {
+	if code := command(t.Context(), []string{"-arm", "v1=ftp://a"}, io.Discard, &stderr); code != 1 || !strings.Contains(stderr.String(), "want http, https or h2c") {
 		t.Errorf("a backend that is none: status %d with %s", code, &stderr)
 	}
 }

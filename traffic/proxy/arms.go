@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http/httputil"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // arm is one side by name. It lives as long as the name is known; its backends
@@ -18,9 +18,10 @@ import (
 type arm struct {
 	name     string
 	pool     *pool
-	handler  *httputil.ReverseProxy
+	given    atomic.Uint64 // requests
 	inFlight inFlight
 	counters counters
+	open     openSet
 	copies   copyCounters
 }
 
@@ -28,8 +29,9 @@ type arm struct {
 // when replicas come and go or an arm is used again for the next version. A
 // backend that stays keeps what is known of it, requests under way finish where
 // they are, and the arm's counters go on. Backends are told apart by their URLs:
-// one that is named twice counts once. A backend's URL has the scheme http or
-// https; its path goes in front of each request's. Addresses are not kept in
+// one that is named twice counts once. A backend's URL has the scheme http,
+// https, or h2c for HTTP/2 without TLS, as gRPC servers speak it; its path goes in
+// front of each request's. Addresses are not kept in
 // Options.File: give New the arms that are there when it starts.
 func (p *Proxy) SetArm(name string, backends ...*url.URL) error {
 	switch {
@@ -50,7 +52,8 @@ func (p *Proxy) SetArm(name string, backends ...*url.URL) error {
 		known.pool.set(backends)
 		return nil
 	}
-	a := newArm(p, name)
+	a := &arm{name: name}
+	a.counters.begin()
 	a.pool = newPool(name, p.options.Ejection, p.log)
 	a.pool.set(backends)
 	p.changeArms(func(arms map[string]*arm) { arms[name] = a })
@@ -61,8 +64,8 @@ func checkBackend(u *url.URL) error {
 	switch {
 	case u == nil:
 		return errors.New("give it a URL")
-	case u.Scheme != "http" && u.Scheme != "https":
-		return fmt.Errorf("scheme %q of %s: want http or https", u.Scheme, u.Redacted())
+	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c":
+		return fmt.Errorf("scheme %q of %s: want http, https or h2c", u.Scheme, u.Redacted())
 	case u.Host == "":
 		return fmt.Errorf("%s names no host", u.Redacted())
 	}
@@ -85,6 +88,7 @@ func (p *Proxy) RemoveArm(name string) error {
 		return fmt.Errorf("proxy: arm %q: %d requests are under way: wait for Drained", name, a.inFlight.count())
 	}
 	p.changeArms(func(arms map[string]*arm) { delete(arms, name) })
+	a.pool.set(nil)
 	p.jury.wake()
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // compiled is a plan for split, and a request as browsers send them.
-func compiled(tb testing.TB, s traffic.Split) (*plan, *http.Request) {
+func compiled(tb testing.TB, s traffic.Split) (*Proxy, *plan, *http.Request) {
 	tb.Helper()
 	u := &url.URL{Scheme: "http", Host: "127.0.0.1:1"}
 	p, err := New(map[string][]*url.URL{"v1": {u}, "v2": {u}}, Options{})
@@ -30,7 +30,7 @@ func compiled(tb testing.TB, s traffic.Split) (*plan, *http.Request) {
 	r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
 	r.Header.Set("Cookie", "session=0123456789abcdef; theme=dark; side=fedcba9876543210")
 	r.Header.Set("X-User", "fedcba9876543210")
-	return p.plan.Load(), r
+	return p, p.plan.Load(), r
 }
 
 func BenchmarkPick(b *testing.B) {
@@ -44,7 +44,7 @@ func BenchmarkPick(b *testing.B) {
 		{"match", traffic.Split{Match: []traffic.Match{{Header: "X-Preview", Value: "yes"}, {Cookie: "side", Value: "fedcba9876543210"}}}},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
-			p, r := compiled(b, bb.split)
+			_, p, r := compiled(b, bb.split)
 			b.ReportAllocs()
 			for b.Loop() {
 				p.pick(r)

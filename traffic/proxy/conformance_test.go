@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -104,6 +105,20 @@ func sender(c *http.Client, to string) func(context.Context, traffictest.Request
 	}
 }
 
+// connector opens connections that are never replaced by others.
+func connector(to string) func(context.Context) (*traffictest.Conn, error) {
+	return func(context.Context) (*traffictest.Conn, error) {
+		var open atomic.Bool
+		transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			if open.Swap(true) {
+				return nil, errors.New("the connection was closed")
+			}
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}}
+		return &traffictest.Conn{Send: sender(&http.Client{Transport: transport}, to), Close: transport.CloseIdleConnections}, nil
+	}
+}
+
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	t.Run("handler", func(t *testing.T) {
@@ -122,12 +137,25 @@ func TestConformance(t *testing.T) {
 			})
 		})
 	})
+	t.Run("three backends, one dead", func(t *testing.T) {
+		t.Parallel()
+		traffictest.Run(t, func(t *testing.T) traffictest.Subject {
+			o := proxy.Options{File: filepath.Join(t.TempDir(), "route.json")}
+			return subject(t, o, func(p *proxy.Proxy) (*http.Client, string) { return client(t), front(t, p) }, nobody(t))
+		})
+	})
 }
 
-func subject(t *testing.T, o proxy.Options, reach func(*proxy.Proxy) (*http.Client, string)) traffictest.Subject {
+// subject is a proxy as the suite takes it. With dead backends, each arm has those
+// between two that live.
+func subject(t *testing.T, o proxy.Options, reach func(*proxy.Proxy) (*http.Client, string), dead ...*url.URL) traffictest.Subject {
 	t.Helper()
 	backends, c := pair(t), &suspect{}
 	backends["candidate"] = []*url.URL{serve(t, c.ServeHTTP)}
+	if len(dead) > 0 {
+		backends["stable"] = append(append(backends["stable"], dead...), backend(t, "stable"))
+		backends["candidate"] = append(append(backends["candidate"], dead...), serve(t, c.ServeHTTP))
+	}
 	t.Cleanup(c.mend) // before the server waits for its requests
 	var again func(context.Context) (traffictest.Subject, error)
 	again = func(context.Context) (traffictest.Subject, error) {
@@ -135,7 +163,12 @@ func subject(t *testing.T, o proxy.Options, reach func(*proxy.Proxy) (*http.Clie
 		if err != nil {
 			return traffictest.Subject{}, err
 		}
-		return traffictest.Subject{Router: p, Send: sender(reach(p)), Restart: again, Copies: c.copies.Load, Break: c.breaks}, nil
+		client, to := reach(p)
+		s := traffictest.Subject{Router: p, Send: sender(client, to), Restart: again, Copies: c.copies.Load, Break: c.breaks}
+		if _, ok := client.Transport.(*http.Transport); ok { // a client's own, so there is a connection to the proxy
+			s.Connect = connector(to)
+		}
+		return s, nil
 	}
 	s, err := again(t.Context())
 	if err != nil {

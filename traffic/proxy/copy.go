@@ -129,5 +129,11 @@ func (p *Proxy) tryCopy(a *arm, req *http.Request) (res *http.Response, err erro
 			err = fmt.Errorf("panic: %v", thrown)
 		}
 	}()
-	return (&sender{p, a}).try(req)
+	res, err = (&sender{p, a}).try(req, &trip{timeout: p.copying.limits.Timeout})
+	if res != nil {
+		if body, ok := res.Body.(*download); ok {
+			body.told.Store(true) // a copy that breaks off is no error of the arm's
+		}
+	}
+	return res, err
 }

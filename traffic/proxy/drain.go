@@ -66,6 +66,16 @@ func (p *Proxy) InFlight(arm string) int {
 	return 0
 }
 
+// Cut breaks off what of an arm's answers has no end in sight, and tells how many:
+// WebSockets and other upgraded connections, and streams of unknown length. It is for
+// when Drained has waited long enough.
+func (p *Proxy) Cut(arm string) int {
+	if a := (*p.arms.Load())[arm]; a != nil {
+		return a.open.cut()
+	}
+	return 0
+}
+
 // Drained waits until no request is under way to an arm, or ctx ends. After an
 // Apply that sends the arm nothing, its nil means that the arm may be stopped;
 // while the route still sends it requests, it says only that there was a moment

@@ -19,8 +19,7 @@ import (
 
 func TestARequestThatPickedFromTheOldRoutePicksAgain(t *testing.T) {
 	t.Parallel()
-	old, r := compiled(t, traffic.Split{})
-	p := old.stable.handler.Transport.(*sender).p //nolint:errcheck // newArm has put it there
+	p, old, r := compiled(t, traffic.Split{})
 	if a, _, ok := p.beginOn(old, r); !ok || a != old.stable {
 		t.Fatal("a request did not begin on the route in force")
 	}
@@ -37,8 +36,7 @@ func TestARequestThatPickedFromTheOldRoutePicksAgain(t *testing.T) {
 
 func TestApplyWaitsForItsTurnNoLongerThanItsContext(t *testing.T) {
 	t.Parallel()
-	old, _ := compiled(t, traffic.Split{})
-	p := old.stable.handler.Transport.(*sender).p //nolint:errcheck // newArm has put it there
+	p, old, _ := compiled(t, traffic.Split{})
 	next := old.Route
 	next.Split.Candidate = traffic.Full
 	ctx, cancel := context.WithCancel(t.Context())

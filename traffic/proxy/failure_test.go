@@ -128,7 +128,7 @@ func TestAClientThatBreaksOffItsUploadIsNoErrorOfTheArm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nonly this"); err != nil {
+	if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nonly this"); err != nil {
 		t.Fatal(err)
 	}
 	<-reading

@@ -6,39 +6,61 @@ package proxy
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httputil"
+	"strconv"
 	"sync"
+	"time"
 )
 
 // statusGone is what is noted for a client that left before it was answered;
 // nobody receives it.
 const statusGone = 499
 
-// cookieKey is the context's key of a Set-Cookie line for the answer.
-type cookieKey struct{}
-
 // ServeHTTP sends the request to the arm that the route in force picks for it,
-// and the answer back: bodies are streamed, server-sent events and answers of
-// unknown length flushed at once, upgrades such as WebSocket joined through. The
-// Host header is passed on as it came. A backend that cannot be reached is a
-// 502, one that does not answer in time a 504; no route yet is a 503.
+// and the answer back: bodies and trailers are streamed both ways, server-sent
+// events and answers of unknown length flushed at once, interim answers passed on,
+// upgrades such as WebSocket joined through. The Host header is passed on as it
+// came. A backend that cannot be reached or breaks off is a 502, one that does not
+// answer in time a 504; no route yet, no backend that takes connections, and more
+// requests under way than Options.MaxInFlight are a 503; a body longer than
+// Options.MaxBody is a 413. An answer that breaks off in the middle breaks off here,
+// too: half of one is never made to look whole.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now, a, give := p.begin(r)
 	if a == nil {
-		http.Error(w, "service unavailable: no route has been applied yet", http.StatusServiceUnavailable)
+		p.refuse(w, r, http.StatusServiceUnavailable, "service unavailable: no route has been applied yet")
 		return
 	}
-	// The reverse proxy leaves by a panic when a client or a backend breaks off.
 	defer a.inFlight.done()
-	if give != "" {
-		line := p.setCookie(now.cookie, give, r.TLS != nil || p.options.TrustForwarded && r.Header.Get("X-Forwarded-Proto") == "https")
-		r = r.WithContext(context.WithValue(r.Context(), cookieKey{}, line))
+	if limit := p.options.MaxInFlight; limit > 0 && a.inFlight.count() > int64(limit) {
+		w.Header().Set("Retry-After", "1")
+		p.refuse(w, r, http.StatusServiceUnavailable, "service unavailable: "+strconv.Itoa(limit)+" requests are under way already")
+		return
 	}
-	a.handler.ServeHTTP(w, r)
+	if limit := p.options.MaxBody; limit > 0 {
+		if r.ContentLength > limit {
+			p.refuse(w, r, http.StatusRequestEntityTooLarge, tooLarge)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
+	}
+	cookie := ""
+	if give != "" {
+		cookie = p.setCookie(now.cookie, give, r.TLS != nil || p.options.TrustForwarded && r.Header.Get("X-Forwarded-Proto") == "https")
+	}
+	p.forward(w, r, a, cookie)
 }
+
+// refuse answers a request that is not sent on.
+func (p *Proxy) refuse(w http.ResponseWriter, r *http.Request, status int, why string) {
+	if p.options.Access != nil {
+		defer p.access(r, Access{Begun: time.Now(), Status: status, Err: errors.New(why)})
+	}
+	http.Error(w, why, status)
+}
+
+const tooLarge = "request body too large"
 
 // begin picks an arm and counts the request as under way there.
 func (p *Proxy) begin(r *http.Request) (*plan, *arm, string) {
@@ -65,72 +87,27 @@ func (p *Proxy) beginOn(now *plan, r *http.Request) (a *arm, give string, ok boo
 	return a, give, true
 }
 
-func newArm(p *Proxy, name string) *arm {
-	a := &arm{name: name}
-	a.counters.begin()
-	a.handler = &httputil.ReverseProxy{
-		Rewrite:        p.rewrite,
-		Transport:      &sender{p, a},
-		ModifyResponse: giveCookie,
-		ErrorHandler:   func(w http.ResponseWriter, r *http.Request, err error) { p.fail(a, w, r, err) },
-		ErrorLog:       slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
-		BufferPool:     &p.buffers,
-	}
-	return a
-}
-
-// rewrite leaves nearly everything as it came; the address is added when a
-// backend has been chosen.
-func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
-	// The query is the backend's to read, however odd it looks.
-	pr.Out.URL.RawQuery = pr.In.URL.RawQuery
-	pr.Out.Host = pr.In.Host
-	if p.options.TrustForwarded {
-		if prior := pr.In.Header["X-Forwarded-For"]; prior != nil {
-			pr.Out.Header["X-Forwarded-For"] = prior
-		}
-	}
-	pr.SetXForwarded()
-	if !p.options.TrustForwarded {
-		pr.Out.Header.Del(MirrorHeader)
-	}
-	if p.options.TrustForwarded {
-		for _, name := range []string{"X-Forwarded-Host", "X-Forwarded-Proto"} {
-			if prior := pr.In.Header[name]; prior != nil {
-				pr.Out.Header[name] = prior
-			}
-		}
-	}
-	// The server fills in trailers once the body was read; a copy would miss them.
-	pr.Out.Trailer = pr.In.Trailer
-	pr.Out.Body = watchUpload(pr.Out.Body)
-}
-
-func giveCookie(res *http.Response) error {
-	if line, ok := res.Request.Context().Value(cookieKey{}).(string); ok {
-		res.Header.Add("Set-Cookie", line)
-	}
-	return nil
-}
-
 // fail answers in the backend's stead.
-func (p *Proxy) fail(a *arm, w http.ResponseWriter, r *http.Request, err error) {
-	var tooLarge *http.MaxBytesError
+func (p *Proxy) fail(a *arm, w http.ResponseWriter, r *http.Request, err error) (status int) {
+	var long *http.MaxBytesError
 	var timeout net.Error
+	var text string
 	switch {
-	case errors.As(err, &tooLarge):
-		http.Error(w, "request body too large", http.StatusRequestEntityTooLarge)
+	case errors.As(err, &long):
+		status, text = http.StatusRequestEntityTooLarge, tooLarge
 	case clientLeft(r.Context()) || errors.Is(err, errUpload):
 		w.WriteHeader(statusGone)
-		return
+		return statusGone
 	case errors.Is(err, ErrNoBackend):
-		http.Error(w, "service unavailable: no backend takes connections", http.StatusServiceUnavailable)
+		status, text = http.StatusServiceUnavailable, "service unavailable: no backend takes connections"
 	case errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout():
-		http.Error(w, "gateway timeout: the backend did not answer in time", http.StatusGatewayTimeout)
+		status, text = http.StatusGatewayTimeout, "gateway timeout: the backend did not answer in time"
 	default:
-		http.Error(w, "bad gateway: the backend cannot be reached or broke off", http.StatusBadGateway)
+		status, text = http.StatusBadGateway, "bad gateway: the backend cannot be reached or broke off"
 	}
+	http.Error(w, text, status)
 	p.log.WarnContext(r.Context(), "backend did not answer", "arm", a.name, "method", r.Method, "err", err)
+	return status
 }
 
 // bufferPool saves an allocation of 32 KiB a request.

@@ -42,7 +42,7 @@ func TestMatchesAreByNameAndValue(t *testing.T) {
 }
 
 func TestPickingAllocatesNothing(t *testing.T) {
-	p, r := compiled(t, traffic.Split{Candidate: 500_000, Sticky: traffic.Sticky{Cookie: "side"}, Match: []traffic.Match{{Header: "X-Preview", Value: "yes"}}})
+	_, p, r := compiled(t, traffic.Split{Candidate: 500_000, Sticky: traffic.Sticky{Cookie: "side"}, Match: []traffic.Match{{Header: "X-Preview", Value: "yes"}}})
 	if n := testing.AllocsPerRun(100, func() { p.pick(r) }); n != 0 {
 		t.Errorf("a pick allocates %v times, want 0", n)
 	}

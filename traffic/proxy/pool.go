@@ -26,6 +26,7 @@ type backend struct {
 	pool *pool
 
 	active atomic.Int64 // requests under way
+	conns  upstream
 	// fails counts the failures since the last answer. It is above 0 for a backend
 	// that is left out, too, so that one look tells whether an answer is news.
 	fails atomic.Int32
@@ -84,6 +85,11 @@ func (p *pool) set(urls []*url.URL) {
 			b = &backend{url: &own, pool: p, health: health{since: now}}
 		}
 		all = append(all, b)
+	}
+	for _, b := range p.all {
+		if !named[b.url.String()] {
+			b.conns.closeIdle(true)
+		}
 	}
 	p.all = all
 	p.rebuild(now)
@@ -175,6 +181,9 @@ func (p *pool) at(t time.Time) int64 { return int64(t.Sub(p.epoch)) }
 // address is where the backend would have the request go.
 func (b *backend) address(u *url.URL) {
 	u.Scheme, u.Host = b.url.Scheme, b.url.Host
+	if u.Scheme == h2c {
+		u.Scheme = "http"
+	}
 	if base := b.url; base.Path != "" && base.Path != "/" || base.RawPath != "" {
 		joined := base.JoinPath(u.EscapedPath())
 		u.Path, u.RawPath = joined.Path, joined.RawPath

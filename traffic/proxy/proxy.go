@@ -4,6 +4,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -63,9 +64,20 @@ type Options struct {
 	// below 0 until the browser closes.
 	CookieAge time.Duration
 
+	// MaxBody is how many bytes a request's body may have. 0 is no limit.
+	MaxBody int64
+
+	// MaxInFlight is how many requests may be under way to one arm. Those above it
+	// get a 503 with a Retry-After. 0 is no limit.
+	MaxInFlight int
+
 	// TrustForwarded passes on the X-Forwarded headers of whoever is in front
 	// and adds to them. Without it they are replaced, since anybody can send them.
 	TrustForwarded bool
+
+	// Access is told of each request that the handler has answered, in the
+	// request's goroutine. nil costs nothing.
+	Access func(Access)
 
 	// Logger hears of requests that a backend did not answer. nil discards.
 	Logger *slog.Logger
@@ -77,7 +89,9 @@ type Proxy struct {
 	options   Options
 	log       *slog.Logger
 	transport http.RoundTripper
-	buffers   bufferPool
+	h2c       http.RoundTripper // for backends of that scheme
+	own       bool              // plain requests go over connections of this package's
+	timeout   time.Duration
 	copying   copying
 	jury      *jury
 
@@ -102,8 +116,10 @@ func New(arms map[string][]*url.URL, o Options) (*Proxy, error) {
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
-	if p.transport == nil {
-		p.transport = newTransport(o.Timeout)
+	if p.h2c = o.Transport; p.transport == nil {
+		p.own, p.timeout = ownConns, max(cmp.Or(o.Timeout, headerTimeout), 0)
+		p.transport = newTransport(p.timeout)
+		p.h2c = newH2C(p.timeout)
 	}
 	p.copying.limits = o.Mirror
 	if err := p.copying.limits.setDefaults(); err != nil {

@@ -27,8 +27,8 @@ func TestWhatNewCannotUseIsNamed(t *testing.T) {
 	}{
 		"no name":             {map[string][]*url.URL{"": {v1}}, proxy.Options{}, "give it a name"},
 		"no URL":              {map[string][]*url.URL{"v1": {nil}}, proxy.Options{}, `arm "v1": backend 0: give it a URL`},
-		"no scheme":           {map[string][]*url.URL{"v1": {{Host: "localhost:80"}}}, proxy.Options{}, "want http or https"},
-		"another scheme":      {map[string][]*url.URL{"v1": {{Scheme: "ftp", Host: "a"}}}, proxy.Options{}, "want http or https"},
+		"no scheme":           {map[string][]*url.URL{"v1": {{Host: "localhost:80"}}}, proxy.Options{}, "want http, https or h2c"},
+		"another scheme":      {map[string][]*url.URL{"v1": {{Scheme: "ftp", Host: "a"}}}, proxy.Options{}, "want http, https or h2c"},
 		"no host":             {map[string][]*url.URL{"v1": {{Scheme: "http", Path: "/a"}}}, proxy.Options{}, "names no host"},
 		"an unknown default":  {map[string][]*url.URL{"v1": {v1}, "v2": {v1}}, proxy.Options{Default: "v3"}, `no arm "v3": known are v1, v2`},
 		"a default of none":   {nil, proxy.Options{Default: "v3"}, `no arm "v3": there are none`},

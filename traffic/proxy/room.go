@@ -86,11 +86,15 @@ func (p *Proxy) check(ctx context.Context, b *backend) error {
 		_ = conn.Close() // it has served its purpose
 		return nil
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url.JoinPath(p.options.Health).String(), http.NoBody)
+	to := b.url.JoinPath(p.options.Health)
+	if to.Scheme == h2c {
+		to.Scheme = "http"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), http.NoBody)
 	if err != nil {
 		return err
 	}
-	res, err := p.transport.RoundTrip(req)
+	res, err := p.via(b).RoundTrip(req)
 	if err != nil {
 		return err
 	}

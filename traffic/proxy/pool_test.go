@@ -159,7 +159,7 @@ func TestAPoolIsSafeForAll(t *testing.T) {
 	}
 }
 
-func TestChoosingAllocatesNothing(t *testing.T) { //nolint:paralleltest // it counts what the whole process allocates
+func TestChoosingAllocatesNothing(t *testing.T) {
 	for name, spoil := range map[string]func(p *pool){
 		"all are well":   func(*pool) {},
 		"one is ejected": func(p *pool) { p.all[0].tell(refused) },

@@ -38,6 +38,12 @@ type CompareOptions struct {
 	// Errors and Latency are the tolerances for the share of requests that fail, and
 	// for the share that takes longer than each bound.
 	Errors, Latency Tolerance
+	// Worth is a regression that must have had its chance to show before there is a
+	// Pass: how far the share of requests that fail lies beyond Errors.Harm, 0.01 for a
+	// percentage point. Until the run has seen about as many requests as Needed says,
+	// the verdict is Pending, so that a step of a quiet service lasts longer, up to
+	// its deadline. 0 is no such regression: a Pass is that nothing speaks for harm.
+	Worth float64
 	// Warmup is how long the candidate's requests are left out after each change of
 	// the split: for caches to fill, for code to be compiled.
 	Warmup time.Duration
@@ -85,7 +91,8 @@ func Tolerant() CompareOptions {
 // often it is looked at, whatever the split, and however the rates of both drift
 // together. Its verdicts:
 //
-//   - Pending: no block of this step is complete yet.
+//   - Pending: no block of this step is complete yet, or too few requests came for
+//     what CompareOptions.Worth asks.
 //   - Pass: nothing speaks against the candidate so far.
 //   - Safe: it has been shown, in this step, that the candidate is within the safe
 //     margins of stable in every respect; the step may end before its hold.
@@ -201,6 +208,8 @@ func (o CompareOptions) check() error {
 		}
 	}
 	switch {
+	case !(o.Worth >= 0 && o.Worth < 1):
+		return fmt.Errorf("%s %v: want 0 for none, or a share below 1", "Worth", o.Worth)
 	case o.Interval < 0 || o.Interval > 24*time.Hour:
 		return fmt.Errorf("%s %v: want 0 for 10 seconds, or more", "Interval", o.Interval)
 	case o.Warmup < 0:

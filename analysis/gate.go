@@ -236,6 +236,9 @@ func (g *gate) judge() (Verdict, string) {
 	case g.safe() >= -math.Log(g.o.SafeRisk):
 		return Safe, text + "; it is safe within the margins"
 	}
+	if chance := g.chance(); chance < 1 {
+		return Pending, text + "; " + tooFew(chance, g.o.Worth)
+	}
 	return Pass, text
 }
 

@@ -149,8 +149,7 @@ func (c *client) digest(res *http.Response, s *scratch, use func(*answer) error)
 
 // failed is an error of the transport, without the URL.
 func (c *client) failed(ctx context.Context, err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
 	if cause := context.Cause(ctx); cause != nil {

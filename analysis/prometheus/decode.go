@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"unicode/utf8"
 )
 
 // answer is what the API says to a query, taken apart as far as it is needed. It is
@@ -236,6 +237,9 @@ func (s *scanner) value() (float64, error) {
 func (a *answer) read(body []byte, seriesMax int) error {
 	*a = answer{series: a.series[:0], points: a.points[:0], natives: a.natives[:0], seriesMax: seriesMax}
 	s := &scanner{data: body}
+	if !utf8.Valid(body) {
+		return fmt.Errorf("%w: it is not UTF-8", errShape)
+	}
 	status := ""
 	err := s.object(func(key string) (err error) {
 		switch key {
@@ -344,13 +348,13 @@ func (a *answer) readSeries(s *scanner) error {
 
 func (a *answer) readPoint(s *scanner) (err error) {
 	var p point
-	if err = s.take('['); err != nil {
+	if err := s.take('['); err != nil {
 		return err
 	}
 	if p.at, err = s.moment(); err != nil {
 		return err
 	}
-	if err = s.take(','); err != nil {
+	if err := s.take(','); err != nil {
 		return err
 	}
 	if p.v, err = s.value(); err != nil {
@@ -362,13 +366,13 @@ func (a *answer) readPoint(s *scanner) (err error) {
 
 func (a *answer) readNative(s *scanner) (err error) {
 	var h native
-	if err = s.take('['); err != nil {
+	if err := s.take('['); err != nil {
 		return err
 	}
 	if h.at, err = s.moment(); err != nil {
 		return err
 	}
-	if err = s.take(','); err != nil {
+	if err := s.take(','); err != nil {
 		return err
 	}
 	h.count = math.NaN()
@@ -398,14 +402,14 @@ func (h *native) readBucket(s *scanner) (err error) {
 		return s.errorf("a native histogram has more than %d buckets", maxSpans)
 	}
 	var b span
-	if err = s.take('['); err != nil {
+	if err := s.take('['); err != nil {
 		return err
 	}
 	if _, err = s.word(); err != nil {
 		return err
 	}
 	for _, into := range [...]*float64{&b.low, &b.high, &b.n} {
-		if err = s.take(','); err != nil {
+		if err := s.take(','); err != nil {
 			return err
 		}
 		if *into, err = s.value(); err != nil {

@@ -5,11 +5,11 @@ package prometheus_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,7 +26,9 @@ type fake struct {
 	*httptest.Server
 	mu      sync.Mutex
 	series  []*fakeSeries
+	named   map[string]*fakeSeries
 	queries []string
+	scrapes func(at time.Time)                                // is called before each answer
 	answer  func(w http.ResponseWriter, r *http.Request) bool // true where it has answered
 }
 
@@ -40,28 +42,30 @@ type fakePoint struct {
 	v  float64
 }
 
-func newFake(t testing.TB) *fake {
-	t.Helper()
-	f := &fake{}
+func newFake(tb testing.TB) *fake {
+	tb.Helper()
+	f := &fake{named: map[string]*fakeSeries{}}
 	f.Server = httptest.NewServer(http.HandlerFunc(f.serve))
-	t.Cleanup(f.Close)
+	tb.Cleanup(f.Close)
 	return f
 }
 
 var window = regexp.MustCompile(`\[(\d+)ms\]\)?$`)
 
 func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if err := r.ParseForm(); err != nil {
 		panic(err)
 	}
 	query := r.PostForm.Get("query")
-	f.queries = append(f.queries, query)
-	if f.answer != nil && f.answer(w, r) {
+	if answer := f.hook(query); answer != nil && answer(w, r) {
 		return
 	}
 	seconds, err := strconv.ParseFloat(r.PostForm.Get("time"), 64)
+	if f.scrapes != nil {
+		f.scrapes(time.UnixMilli(int64(seconds*1000 + 0.5)))
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	m := window.FindStringSubmatch(query)
 	if err != nil || m == nil || r.URL.Path != "/api/v1/query" {
 		http.Error(w, "bad request", http.StatusBadRequest)
@@ -73,9 +77,11 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 	result := []map[string]any{}
 	for _, s := range f.series {
 		var values [][2]any
-		for _, p := range s.points {
-			if p.at.After(at) || !p.at.After(at.Add(-time.Duration(length)*time.Millisecond)) {
-				continue
+		began := at.Add(-time.Duration(length) * time.Millisecond)
+		i := sort.Search(len(s.points), func(i int) bool { return s.points[i].at.After(began) })
+		for _, p := range s.points[i:] {
+			if p.at.After(at) {
+				break
 			}
 			values = append(values, [2]any{float64(p.at.UnixMilli()) / 1000, strconv.FormatFloat(p.v, 'f', -1, 64)})
 		}
@@ -94,17 +100,24 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{"resultType": kind, "result": result}})
 }
 
+func (f *fake) hook(query string) func(http.ResponseWriter, *http.Request) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.queries = append(f.queries, query)
+	return f.answer
+}
+
 // scrape adds a sample to a series, which is written as in PromQL.
 func (f *fake) scrape(at time.Time, series string, v float64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	labels := labelsIn(series)
-	i := slices.IndexFunc(f.series, func(s *fakeSeries) bool { return fmt.Sprint(s.labels) == fmt.Sprint(labels) })
-	if i < 0 {
-		i = len(f.series)
-		f.series = append(f.series, &fakeSeries{labels: labels})
+	s := f.named[series]
+	if s == nil {
+		s = &fakeSeries{labels: labelsIn(series)}
+		f.series = append(f.series, s)
+		f.named[series] = s
 	}
-	f.series[i].points = append(f.series[i].points, fakePoint{at, v})
+	s.points = append(s.points, fakePoint{at, v})
 }
 
 var pair = regexp.MustCompile(`(\w+)="([^"]*)"`)
@@ -158,20 +171,20 @@ func simple() prometheus.Query {
 	}
 }
 
-func source(t testing.TB, f *fake, q prometheus.Query, o prometheus.Options) *prometheus.Source {
-	t.Helper()
+func source(tb testing.TB, f *fake, q prometheus.Query, o prometheus.Options) *prometheus.Source {
+	tb.Helper()
 	s, err := prometheus.New(f.URL, q, o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
 
-func counts(t testing.TB, s analysis.Source, c analysis.Check) (stable, candidate analysis.Counts) {
-	t.Helper()
-	stable, candidate, err := s.Counts(t.Context(), c)
+func counts(tb testing.TB, s analysis.Source, c analysis.Check) (stable, candidate analysis.Counts) {
+	tb.Helper()
+	stable, candidate, err := s.Counts(tb.Context(), c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return stable, candidate
 }

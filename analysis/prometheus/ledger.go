@@ -51,6 +51,7 @@ type series struct {
 	requests bool
 	errors   bool
 	counter  counter
+	native   bool // it counts what a native histogram has
 	about    string
 	// group and bucket are set for a series of a histogram.
 	group  *group
@@ -155,9 +156,13 @@ func (l *ledger) add(s *series, points []point, natives []native) error {
 			s.group.native.add(natives[i], l.since, l.plan.unit, l.fresh(natives[i].at))
 		}
 	}
-	if !s.requests && !s.errors {
+	if !s.requests && !s.errors || len(points)+len(natives) == 0 {
 		return nil
 	}
+	if native := len(natives) > 0; native && len(points) > 0 || s.counter.seen && native != s.native {
+		return fmt.Errorf("%s is a counter and a native histogram in turn: name the histogram in Latency, too", s.about)
+	}
+	s.native = len(natives) > 0
 	for _, p := range points {
 		s.counter.add(p, l.since, l.base)
 	}

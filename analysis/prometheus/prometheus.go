@@ -106,7 +106,7 @@ const (
 	chunk = 15 * time.Minute
 	// overlap is how far each request looks back beyond the one before it, for
 	// samples that came late.
-	overlap = time.Minute
+	overlap = 20 * time.Second
 )
 
 // Selector is what the server is asked for to answer c: a selector in PromQL that
@@ -208,7 +208,12 @@ func (s *Source) begin(ctx context.Context, e *entry, c analysis.Check, from, at
 	// The same moment for everybody who begins within the same time.
 	e.since = from.Add(at.Sub(from).Truncate(history))
 	e.ledger = newLedger(p, e.since, s.client.series)
-	err = s.ask(ctx, e, "last_over_time("+p.text+"["+promDuration(reach)+"])", e.ledger.since)
+	// Early servers with native histograms answer 0 for the last one.
+	before := p.text + "[" + promDuration(grace) + "]"
+	if !p.native() {
+		before = "last_over_time(" + p.text + "[" + promDuration(reach) + "])"
+	}
+	err = s.ask(ctx, e, before, e.ledger.since)
 	if err != nil {
 		e.ledger = nil
 	}

@@ -5,7 +5,6 @@ package prometheus
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -62,7 +61,7 @@ type query struct {
 func (q Query) compile() (*query, error) {
 	c := &query{name: cmp.Or(q.Name, q.Requests), unit: cmp.Or(q.Unit, time.Second)}
 	if c.unit < 0 {
-		return nil, fmt.Errorf("Unit %v: want 0 for a second, or more", q.Unit)
+		return nil, fmt.Errorf("%s %v: want 0 for a second, or more", "Unit", q.Unit)
 	}
 	for _, f := range [...]struct {
 		name, text string
@@ -91,12 +90,14 @@ func (q Query) compile() (*query, error) {
 		}
 	}
 	if c.latency.metric != "" && slices.ContainsFunc(c.latency.matchers, func(m matcher) bool { return m.label == boundLabel }) {
-		return nil, errors.New("Latency chooses among buckets by le: all of them are needed")
+		return nil, fmt.Errorf("%s chooses among buckets by le: all of them are needed", "Latency")
 	}
 	return c, nil
 }
 
+// classic and native are what kind of histogram Latency is; without it, it is neither.
 func (q *query) classic() bool { return strings.HasSuffix(q.latency.metric, "_bucket") }
+func (q *query) native() bool  { return q.latency.metric != "" && !q.classic() }
 
 // plan is a query for one check.
 type plan struct {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/rheostat-go/rheostat/analysis"
 )
@@ -166,14 +167,12 @@ func parseTemplate(text string) (template, error) {
 			plain, text = plain+"$", after
 			continue
 		}
-		name, after := leadingName(text, false), ""
+		name := leadingName(text, false)
+		after := text[len(name):]
 		if inner, ok := strings.CutPrefix(text, "{"); ok {
-			name, after, ok = strings.Cut(inner, "}")
-			if !ok {
+			if name, after, ok = strings.Cut(inner, "}"); !ok {
 				return nil, errors.New("${ has no }")
 			}
-		} else {
-			after = text[len(name):]
 		}
 		if name == "" {
 			plain += "$"
@@ -192,10 +191,11 @@ func parseTemplate(text string) (template, error) {
 // characters of private use, which stay together as long as they are a literal.
 func (t template) checkRegexp() error {
 	const first = '\ue000'
-	text := t[0]
+	parts := slices.Clone(t)
 	for i := 1; i < len(t); i += 2 {
-		text += "(?:" + string([]rune{first + rune(i), first + rune(i+1)}) + ")" + t[i+1]
+		parts[i] = "(?:" + string([]rune{first + rune(i), first + rune(i+1)}) + ")"
 	}
+	text := strings.Join(parts, "")
 	tree, err := syntax.Parse(text, syntax.Perl)
 	if err != nil {
 		return err
@@ -218,17 +218,21 @@ func hasLiteral(tree *syntax.Regexp, text string) bool {
 
 // fill puts in the names of a check. In an expression they are literals.
 func (m matcher) fill(c analysis.Check) (condition, error) {
-	text := m.value[0]
-	for i := 1; i < len(m.value); i += 2 {
+	parts := slices.Clone(m.value)
+	for i := 1; i < len(parts); i += 2 {
 		name := placeholders[m.value[i]](c)
 		if name == "" {
 			return condition{}, fmt.Errorf("label %s: the check has no %s for $%s", m.label, m.value[i], m.value[i])
 		}
+		if !utf8.ValidString(name) {
+			return condition{}, fmt.Errorf("label %s: the check's %s %q is not UTF-8, as all labels are", m.label, m.value[i], name)
+		}
 		if m.isRegexp() {
 			name = "(?:" + regexp.QuoteMeta(name) + ")"
 		}
-		text += name + m.value[i+1]
+		parts[i] = name
 	}
+	text := strings.Join(parts, "")
 	f := condition{label: m.label, op: m.op, value: text}
 	if m.isRegexp() {
 		var err error

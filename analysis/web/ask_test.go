@@ -237,12 +237,15 @@ func TestASlowAnswerEnds(t *testing.T) {
 func TestARedirectStaysOnTheHost(t *testing.T) {
 	t.Parallel()
 	const good = `{"stable":{"requests":9,"errors":1},"candidate":{"requests":9,"errors":1}}`
-	other := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("another host was asked") })
+	other := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("another host was asked") }))
+	t.Cleanup(other.Close)
 	handler := http.NewServeMux()
 	handler.HandleFunc("/here", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/there", http.StatusFound) })
 	handler.HandleFunc("/there", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, good) })
 	handler.HandleFunc("/round", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/round", http.StatusFound) })
-	handler.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other, http.StatusTemporaryRedirect) })
+	handler.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+	})
 	handler.HandleFunc("/down", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "http://"+r.Host+"/there", http.StatusFound)
 	})
@@ -264,7 +267,7 @@ func TestARedirectStaysOnTheHost(t *testing.T) {
 
 func TestAProxyIsUsedWhereItIsGiven(t *testing.T) {
 	t.Parallel()
-	asked := make(chan string, 1)
+	asked := make(chan string, 8) // more than are asked for
 	address := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		asked <- r.RequestURI
 		_, _ = io.WriteString(w, `{"stable":{"requests":9,"errors":1},"candidate":{"requests":9,"errors":1}}`)

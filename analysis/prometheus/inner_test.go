@@ -5,6 +5,7 @@ package prometheus
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -190,5 +191,45 @@ func TestWhatFallsOutOfTheShelfIsCountedAsGone(t *testing.T) {
 	s.weigh(last, keptSeries+1)
 	if s.order.Len() != 1 || s.series != keptSeries+1 {
 		t.Errorf("%d ledgers and %d series beside one that is too large", s.order.Len(), s.series)
+	}
+}
+
+func TestSeriesThatAreGoneForLongAreForgotten(t *testing.T) {
+	t.Parallel()
+	q, err := Query{Stable: `arm="1"`, Candidate: `arm="2"`, Requests: "r", Errors: `r{arm="2"}`, Latency: "l_bucket"}.compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := q.plan(analysis.Check{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Unix(0, 0)
+	l := newLedger(p, began, 10)
+	for hour := range int64(30) {
+		var body strings.Builder
+		body.WriteString(`{"status":"success","data":{"resultType":"matrix","result":[`)
+		for i, name := range []string{`"__name__":"r"`, `"__name__":"l_bucket","le":"1"`, `"__name__":"l_bucket","le":"+Inf"`} {
+			if i > 0 {
+				body.WriteByte(',')
+			}
+			// A program of its own every hour.
+			fmt.Fprintf(&body, `{"metric":{%s,"arm":"1","pod":"%d"},"values":[[%d,"2"]]}`, name, hour, hour*3600)
+		}
+		body.WriteString("]}}")
+		var a answer
+		if err := a.read([]byte(body.String()), 10); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.take(&a, hour*3600*1000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(l.keyed) > 9 || len(l.named) > 9 || len(l.groups) > 3 {
+		t.Errorf("%d series and %d histograms are remembered of 30 programs that are gone", len(l.keyed), len(l.groups))
+	}
+	both, err := l.counts(began)
+	if err != nil || both[0].Requests != 58 || !reflect.DeepEqual(both[0].Latency, []uint64{58, 0}) {
+		t.Errorf("stable counted %+v, %v; want 58, 2 of each program but the one from before", both[0], err)
 	}
 }

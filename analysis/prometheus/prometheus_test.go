@@ -201,6 +201,11 @@ func TestAfterARestartInALongRolloutNothingIsCountedTwice(t *testing.T) {
 		}
 		prev, read = now, c.Until
 	}
+	before := len(f.asked())
+	counts(t, source(t, f, simple(), prometheus.Options{}), check(5*time.Hour-time.Second))
+	if n := len(f.asked()) - before; n > 9 {
+		t.Errorf("a restart took %d requests, want those of two hours: 9 at most", n)
+	}
 	if lost > 12 || known < 280 || sum < 60*280 {
 		t.Errorf("%d blocks of %d lost in 12 restarts, %d requests counted", lost, known+lost, sum)
 	}

@@ -21,6 +21,9 @@ const maxParts = 64
 type Part struct {
 	Name  string
 	Judge Judge
+	// Weight is how much the part counts in a [Mean], beside the others' weights. 0
+	// is 1. [All] and [Any] do not look at it.
+	Weight float64
 }
 
 // Combination is one judge made of several. Verdicts stand in an order,
@@ -61,8 +64,17 @@ type Part struct {
 type Combination struct {
 	kind  string
 	parts []Part
-	// take says which of two verdicts it goes by.
-	take func(a, b int) int
+	// decide makes one answer of the parts', without a state.
+	decide func(findings []partFinding) Finding
+}
+
+// partFinding is what a part said.
+type partFinding struct {
+	Part
+	Finding
+
+	// heard is false for a part that could not work.
+	heard bool
 }
 
 var _ Judge = (*Combination)(nil)
@@ -70,7 +82,7 @@ var _ Judge = (*Combination)(nil)
 // All is as bad as the worst of its parts: every one must pass. The error names the
 // part that is wrong.
 func All(parts ...Part) (*Combination, error) {
-	return combine("all", parts, func(a, b int) int { return min(a, b) })
+	return combine("all", parts, byVerdict(func(a, b int) int { return min(a, b) }))
 }
 
 // Any is as good as the best of its parts: one that passes is enough, and it fails
@@ -78,10 +90,10 @@ func All(parts ...Part) (*Combination, error) {
 // different places; a part that sees harm does not stop a rollout in which another
 // part passes. The error names the part that is wrong.
 func Any(parts ...Part) (*Combination, error) {
-	return combine("any", parts, func(a, b int) int { return max(a, b) })
+	return combine("any", parts, byVerdict(func(a, b int) int { return max(a, b) }))
 }
 
-func combine(kind string, parts []Part, take func(a, b int) int) (*Combination, error) {
+func combine(kind string, parts []Part, decide func([]partFinding) Finding) (*Combination, error) {
 	if len(parts) == 0 || len(parts) > maxParts {
 		return nil, fmt.Errorf("analysis: %s of %d parts: want 1 to %d", kind, len(parts), maxParts)
 	}
@@ -97,7 +109,7 @@ func combine(kind string, parts []Part, take func(a, b int) int) (*Combination, 
 		}
 		seen[p.Name] = true
 	}
-	return &Combination{kind: kind, parts: slices.Clone(parts), take: take}, nil
+	return &Combination{kind: kind, parts: slices.Clone(parts), decide: decide}, nil
 }
 
 // worstFirst is the order that the document of Combination shows.
@@ -134,7 +146,7 @@ func (j *Combination) Judge(ctx context.Context, c Check) (Finding, error) {
 		}
 		return c.Finding(Pending, sentence(fmt.Sprintf("what was remembered of this check cannot be used (%v), so its parts begin anew", unusable))), nil
 	}
-	findings := make([]Finding, len(j.parts))
+	findings := make([]partFinding, len(j.parts))
 	var failed []error
 	for i, p := range j.parts {
 		f, err := p.ask(ctx, c, s.Parts[p.Name])
@@ -145,7 +157,7 @@ func (j *Combination) Judge(ctx context.Context, c Check) (Finding, error) {
 			failed = append(failed, fmt.Errorf("%s: %w", p.Name, err))
 			f = pending(c, s.Parts[p.Name], err.Error())
 		}
-		findings[i] = f
+		findings[i] = partFinding{p, f, err == nil}
 	}
 	if len(failed) == len(j.parts) {
 		return Finding{}, fmt.Errorf("analysis: no part of %s could work: %w", j.kind, errors.Join(failed...))
@@ -192,31 +204,42 @@ func pending(c Check, state State, reason string) Finding {
 }
 
 // sum makes one finding of the parts'.
-func (j *Combination) sum(c Check, findings []Finding) (Finding, error) {
-	at := rank(findings[0].Verdict)
-	for _, f := range findings[1:] {
-		at = j.take(at, rank(f.Verdict))
-	}
+func (j *Combination) sum(c Check, findings []partFinding) (Finding, error) {
 	s := combinationState{Version: combinationVersion, Kind: j.kind, Run: c.Run, Parts: make(map[string]State, len(findings))}
-	var decided Finding
-	var reasons []string
-	for i, f := range findings {
+	for _, f := range findings {
 		if f.State != "" {
-			s.Parts[j.parts[i].Name] = f.State
+			s.Parts[f.Name] = f.State
 		}
-		if rank(f.Verdict) != at {
-			continue
-		}
-		if reasons == nil {
-			decided = f
-		}
-		reasons = append(reasons, j.parts[i].Name+": "+f.Reason)
 	}
+	decided := j.decide(findings)
 	var err error
 	if decided.State, err = remember(s); err != nil {
 		return Finding{}, err
 	}
-	decided.Verdict = worstFirst[at]
-	decided.Reason = sentence(strings.Join(reasons, "; "))
+	decided.Reason = sentence(decided.Reason)
 	return decided, nil
+}
+
+// byVerdict decides by the verdict of which take says that it goes by it.
+func byVerdict(take func(a, b int) int) func(findings []partFinding) Finding {
+	return func(findings []partFinding) Finding {
+		at := rank(findings[0].Verdict)
+		for _, f := range findings[1:] {
+			at = take(at, rank(f.Verdict))
+		}
+		var decided Finding
+		var reasons []string
+		for _, f := range findings {
+			if rank(f.Verdict) != at {
+				continue
+			}
+			if reasons == nil {
+				decided = f.Finding
+			}
+			reasons = append(reasons, f.Name+": "+f.Reason)
+		}
+		decided.Verdict = worstFirst[at]
+		decided.Reason = strings.Join(reasons, "; ")
+		return decided
+	}
 }

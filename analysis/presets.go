@@ -77,7 +77,7 @@ func preset(name string, m Metric, b Bounds, g Gate) (*Threshold, error) {
 	return t, nil
 }
 
-// AnalysisRun is [ThresholdOptions] that count as a metric of an Argo Rollouts
+// ArgoLimits are [ThresholdOptions] that count as a metric of an Argo Rollouts
 // AnalysisTemplate with a successCondition does, whose defaults are a failureLimit of
 // 0, an inconclusiveLimit of 0 and a consecutiveErrorLimit of 4: the candidate fails
 // with the first bad measurement after failureLimit; a measurement of nothing, NaN in
@@ -87,6 +87,6 @@ func preset(name string, m Metric, b Bounds, g Gate) (*Threshold, error) {
 // What is different: five errors in a row are Inconclusive, where Argo ends the run with
 // Error and aborts; and windows do not overlap, where a query over 5m that runs every
 // 10s counts each request thirty times.
-func AnalysisRun(interval time.Duration, failureLimit int) ThresholdOptions {
+func ArgoLimits(interval time.Duration, failureLimit int) ThresholdOptions {
 	return ThresholdOptions{Interval: interval, FailureLimit: failureLimit, NoData: NoDataFail}
 }

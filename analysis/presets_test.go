@@ -6,6 +6,7 @@ package analysis_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,9 +63,9 @@ func TestPresetsCountAsFlaggerAndArgoDo(t *testing.T) {
 		"the third failed check": {must(analysis.RequestSuccessRate(n, 99, analysis.Gate{Threshold: 3})), []func(){fails(20), quick(9), nothing, fails(20)}, []analysis.Verdict{pending, pass, pending, fail}},
 		"nothing is a failure":   {must(analysis.RequestDuration(n, 0, analysis.Gate{})), []func(){nothing}, []analysis.Verdict{fail}},
 		"1% above 500ms":         {must(analysis.RequestDuration(n, 0, analysis.Gate{})), []func(){slow(1), slow(2)}, []analysis.Verdict{pass, fail}},
-		"argo":                   {must(analysis.NewThreshold(analysis.ErrorRate(n), analysis.AtMost(0.05), analysis.AnalysisRun(0, 1))), []func(){nothing, quick(3), fails(60)}, []analysis.Verdict{pending, pass, fail}},
+		"argo":                   {must(analysis.NewThreshold(analysis.ErrorRate(n), analysis.AtMost(0.05), analysis.ArgoLimits(0, 1))), []func(){nothing, quick(3), fails(60)}, []analysis.Verdict{pending, pass, fail}},
 	} {
-		if got := minutes(t, test.judge, test.each...); fmt.Sprint(got) != fmt.Sprint(test.want) {
+		if got := minutes(t, test.judge, test.each...); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %v, want %v", name, got, test.want)
 		}
 	}

@@ -33,6 +33,9 @@ func (r *Results) chart(w *World) string {
 		fmt.Fprintf(&b, `<text x="%d" y="20">%s</text>`+"\n", labels+i*panel, title)
 	}
 	for i, rule := range r.rules {
+		if rule.only != "" && rule.only != w.Name {
+			continue
+		}
 		y := 34 + i*rowHeight
 		fill := "#999999"
 		if rule.Ours {

@@ -16,7 +16,7 @@ var equals = []struct {
 	make func() *peer
 }{
 	{"seed-5m", tunable(1, 1, false, share(30))},
-	{"flagger-t10", tunable(minute, 10, true, share(minute))},
+	{"flagger-t1", tunable(minute, 1, true, share(minute))},
 	{"argo-fl0", tunable(1, 1, false, share(minute))},
 	{"argo-fl3", tunable(1, 4, false, share(minute))},
 	{"kayenta", tunable(minute, 1, false, mannWhitney)},

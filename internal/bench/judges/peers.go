@@ -28,6 +28,8 @@ type peer struct {
 
 	ticks  []tick
 	failed int
+	// holding says that the latest look failed, and holds the weight until the next.
+	holding bool
 	// highest are the numbers of errors that looks gave, for tuning.
 	highest []float64
 }
@@ -36,7 +38,7 @@ func failures(g group) int { return g.errors }
 func slow250(g group) int  { return g.slower(over250) }
 func slow500(g group) int  { return g.slower(over500) }
 
-func (p *peer) begin([]tick) { p.ticks, p.failed, p.highest = nil, 0, nil }
+func (p *peer) begin([]tick) { p.ticks, p.failed, p.highest, p.holding = nil, 0, nil, false }
 func (p *peer) step()        {}
 
 func (p *peer) observe(t tick, _ bool) Verdict {
@@ -47,20 +49,25 @@ func (p *peer) observe(t tick, _ bool) Verdict {
 		p.ticks = append(p.ticks, tick{weight: t.weight})
 	}
 	if len(p.ticks) == 0 || len(p.ticks)%p.every != 0 {
-		return Nothing
+		return p.held()
 	}
 	if p.flagger && p.failed >= p.strikes {
 		return Rollback
 	}
 	bad, none := p.look()
-	if bad || none && p.flagger {
+	p.holding = p.flagger && (bad || none)
+	if bad || p.holding {
 		p.failed++
-		if !p.flagger && p.failed >= p.strikes {
-			return Rollback
-		}
-		if p.flagger {
-			return Hold
-		}
+	}
+	if !p.flagger && p.failed >= p.strikes {
+		return Rollback
+	}
+	return p.held()
+}
+
+func (p *peer) held() Verdict {
+	if p.holding {
+		return Hold
 	}
 	return Nothing
 }
@@ -142,9 +149,11 @@ func msprt(ticks []tick, bad func(group) int) (float64, bool) {
 	if nC == 0 || nS == 0 {
 		return 0, false
 	}
-	pC, pS := xC/nC, xS/nS
-	v := pC*(1-pC)/nC + pS*(1-pS)/nS
-	d := pC - pS
+	// The variance is pooled: with one of its own each, a candidate with few requests
+	// and many errors is taken for a noisy one, and an outage is found far later.
+	p := (xC + xS) / (nC + nS)
+	v := p * (1 - p) * (1/nC + 1/nS)
+	d := xC/nC - xS/nS
 	if v == 0 || d <= 0 {
 		return 0, true
 	}

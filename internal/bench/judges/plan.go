@@ -56,6 +56,9 @@ func (p Plan) Run() (*Results, error) {
 	var mu sync.Mutex
 	for _, w := range res.worlds {
 		for _, r := range res.rules {
+			if r.only != "" && r.only != w.Name {
+				continue
+			}
 			for i, d := range Defects {
 				for _, share := range Shares {
 					if i > 0 && share != 0.001 {

@@ -31,6 +31,8 @@ type Rule struct {
 	waits bool
 	// Ours says that it is analysis.Compare.
 	Ours bool
+	// only is the one world that it is tried in, "" for all.
+	only string
 }
 
 // Rules are those that are compared.
@@ -43,13 +45,18 @@ var Rules = []Rule{
 	{Name: "kayenta", About: "Mann–Whitney of the ticks so far at the end of each step, tolerance 0.25, 98%, both metrics critical", make: tested(minute, mannWhitney, 0.25)},
 	{Name: "z-peek-.05", About: "pooled z test of all requests so far, every 10 s", make: tested(1, zScore, 1.644854)},
 	{Name: "z-peek-.01", About: "the same at 1%", make: tested(1, zScore, 2.326348)},
-	{Name: "msprt-.01", About: "mixture sequential probability ratio test, normal, tau 1 pp", make: tested(1, msprt, 4.605170)},
-	{Name: "burn-14.4", About: "burn rate 14.4 of a 99.9% objective in 20 s and in 2 min", make: func() rule {
-		return &peer{every: 1, number: burn(2, 12), limits: [2]float64{0.0144, 0.0144}, slow: slow500, strikes: 1}
+	{Name: "msprt-.01", About: "mixture sequential probability ratio test, normal, tau 1 pp, pooled variance", make: tested(1, msprt, 4.605170)},
+	{Name: "burn-14.4", About: "burn rate 14.4 of a 99.9% objective for errors, in 20 s and in 2 min", make: func() rule {
+		return &peer{every: 1, number: burn(2, 12), limits: [2]float64{0.0144}, strikes: 1}
 	}},
 	{Name: "compare", About: "analysis.Compare as it comes: Safe ends a step after 20 s at the earliest", make: compare(false), Ours: true},
 	{Name: "compare-hold", About: "the same, and a step is held for up to 5 min while not Safe", make: compare(false), waits: true, Ours: true},
 	{Name: "compare-blind", About: "the same as compare, with a source that cannot tell stable's halves apart", make: compare(true), Ours: true},
+	{Name: "compare-warmup", About: "the same as compare, with Warmup 20 s: in the world that has one", make: func() rule {
+		o := analysis.Default()
+		o.Warmup = 2 * Tick
+		return &ours{o: o}
+	}, Ours: true, only: "warm-up"},
 }
 
 func limit(every, window, strikes int, flagger bool) func() rule {

@@ -45,7 +45,8 @@ type equalRow struct {
 func equalise(e struct {
 	name string
 	make func() *peer
-}, rps float64, seed uint64, runs int) equalRow {
+}, rps float64, seed uint64, runs int,
+) equalRow {
 	iid, c := &Worlds[0], Cell{rps, 0.001}
 	worst := make([]float64, runs)
 	s := stream(seed+1000, iid, c, Defects[0])

@@ -56,7 +56,6 @@ type tick struct {
 	halves    [2]group
 	weight    float64
 	lost      bool
-	first     bool // the candidate's ticks begin
 }
 
 func (t tick) stable() group { return t.halves[0].plus(t.halves[1]) }
@@ -109,7 +108,6 @@ type state struct {
 	tick       int
 	sinceShift int // ticks since the weight changed
 	burst      int // ticks that a shared burst still lasts
-	strength   float64
 	// arms are the conditions of both halves of stable and of the candidate, load how
 	// much traffic there is.
 	arms [3]condition

@@ -109,7 +109,7 @@ func (j *blocks) take(s *blocksState, g gatherer, c Check, stable, candidate Cou
 	}
 	dStable, known := stable.After(s.Mark.Stable, s.Mark.At)
 	dCandidate, also := candidate.After(s.Mark.Candidate, s.Mark.At)
-	fresh := c.Until.After(s.Mark.At) && !j.warming(s, c)
+	fresh := c.Until.After(s.Mark.At) && !j.warming(s)
 	begun := s.Mark
 	s.Mark = &countsMark{At: c.Until, Stable: stable, Candidate: candidate, Halves: in.now}
 	// What another counter than the one before had counted meanwhile, nobody knows.
@@ -137,8 +137,8 @@ func (j *blocks) take(s *blocksState, g gatherer, c Check, stable, candidate Cou
 
 // warming reports whether the block that ends now holds requests of a candidate
 // that is still warming up.
-func (j *blocks) warming(s *blocksState, c Check) bool {
-	return j.pace.Warmup > 0 && c.Until.Before(s.Since.Add(j.pace.Warmup))
+func (j *blocks) warming(s *blocksState) bool {
+	return j.pace.Warmup > 0 && s.Mark.At.Before(s.Since.Add(j.pace.Warmup))
 }
 
 // failedToRead counts an error of the source. The block goes on, so that nothing is

@@ -215,6 +215,25 @@ func TestNoTrafficAndNoSourceAreInconclusive(t *testing.T) {
 	}
 }
 
+// TestABlockThatBeginsInTheWarmupIsLeftOut: the last one ends when the warm-up does.
+func TestABlockThatBeginsInTheWarmupIsLeftOut(t *testing.T) {
+	t.Parallel()
+	w := watch(t, analysis.CompareOptions{Warmup: 20 * time.Second})
+	w.ask()
+	for range 2 {
+		w.serve("stable", 900, 0.001, 0)
+		w.serve("candidate", 100, 0.5, 0)
+		if f := w.ask(); f.N != 0 || f.Verdict != analysis.Pending {
+			t.Fatalf("%d requests of the warm-up are evidence: %v, %s", f.N, f.Verdict, f.Reason)
+		}
+	}
+	w.serve("stable", 900, 0.001, 0)
+	w.serve("candidate", 100, 0, 0)
+	if f := w.ask(); f.N != 100 || f.Verdict != analysis.Pass {
+		t.Errorf("after the warm-up: %d requests, %v, %s", f.N, f.Verdict, f.Reason)
+	}
+}
+
 func TestARestartNeitherForgetsNorCountsTwice(t *testing.T) {
 	t.Parallel()
 	run := func(restart bool) []analysis.Finding {

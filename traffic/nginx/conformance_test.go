@@ -25,8 +25,13 @@ func TestConformance(t *testing.T) {
 		s := newServer(t)
 		traffictest.Run(t, func(t *testing.T) traffictest.Subject { return subject(t, s) })
 	})
+	// How soon a reload has an effect is all that is known without a status, and a
+	// machine that others use keeps no such time: run it on a quiet one.
 	t.Run("without a status", func(t *testing.T) {
 		t.Parallel()
+		if os.Getenv("CI") != "" {
+			t.Skip("the machine may be too busy for a lag that nothing confirms")
+		}
 		s := newServer(t)
 		traffictest.Run(t, func(t *testing.T) traffictest.Subject { return blindSubject(t, s) })
 	})

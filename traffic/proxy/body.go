@@ -21,7 +21,9 @@ type upload struct {
 	io.ReadCloser
 	failed atomic.Bool
 	begun  atomic.Bool
+	whole  atomic.Bool // it was read to its end
 
+	reading        sync.Mutex // held while it is read
 	mu             sync.Mutex
 	closed, passed bool
 	settled        bool // there will be no other try
@@ -31,8 +33,13 @@ func (u *upload) Read(b []byte) (int, error) {
 	if u.isClosed() {
 		return 0, http.ErrBodyReadAfterClose
 	}
+	u.reading.Lock()
+	defer u.reading.Unlock()
 	u.begun.Store(true)
 	n, err := u.ReadCloser.Read(b)
+	if errors.Is(err, io.EOF) {
+		u.whole.Store(true)
+	}
 	// A transport closes the body of a request that it gives up; a read that
 	// fails from then on is no fault of the client.
 	if err != nil && !errors.Is(err, io.EOF) && !u.isClosed() {
@@ -127,8 +134,7 @@ func (d *download) Close() error {
 func (d *download) cut() {
 	d.told.Store(true)
 	if d.cancel != nil {
-		d.cancel()
-		return
+		d.cancel() // which means nothing to a connection that has switched protocols
 	}
 	_ = d.Close() // closing is what is wanted
 }

@@ -12,6 +12,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -103,7 +104,9 @@ func (c *conn) exchange(req *http.Request, head []byte, f framing, t *trip) (res
 		if fault := c.uploadFault(); fault != nil {
 			err = fault
 		}
-		return nil, inline && !some && replayable(req), err
+		// One that is only late has the request, and may be at it still.
+		late := errors.Is(err, os.ErrDeadlineExceeded)
+		return nil, inline && !some && !late && replayable(req), err
 	}
 	out.proceed(false) // if it still waits, nobody wants its body
 	c.join(res, stop, req.Close)
@@ -226,13 +229,16 @@ type inflow struct {
 func (i *inflow) Read(b []byte) (int, error) {
 	n, err := i.ReadCloser.Read(b)
 	if err != nil {
-		i.end(errors.Is(err, io.EOF))
-		switch fault := i.c.uploadFault(); {
-		case errors.Is(err, io.EOF):
-		case i.ctx.Err() != nil:
-			err = i.ctx.Err()
-		case fault != nil:
+		whole := errors.Is(err, io.EOF)
+		i.end(whole) // from here on, the connection may be somebody else's
+		if whole {
+			return n, err
+		}
+		if fault := i.c.uploadFault(); fault != nil {
 			err = fault
+		}
+		if i.ctx.Err() != nil {
+			err = i.ctx.Err()
 		}
 	}
 	return n, err

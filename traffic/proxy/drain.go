@@ -80,7 +80,8 @@ func (p *Proxy) Cut(arm string) int {
 // Apply that sends the arm nothing, its nil means that the arm may be stopped;
 // while the route still sends it requests, it says only that there was a moment
 // without any. Open WebSockets hold it up: bound it with ctx, whose end is an error
-// that says how many requests were left.
+// that says how many requests were left. Connections to the arm that are idle are
+// closed then, so that a backend which waits for them can stop at once.
 func (p *Proxy) Drained(ctx context.Context, arm string) error {
 	a := (*p.arms.Load())[arm]
 	if a == nil {
@@ -90,6 +91,9 @@ func (p *Proxy) Drained(ctx context.Context, arm string) error {
 	if err := a.inFlight.wait(ctx); err != nil {
 		return fmt.Errorf("proxy: drained: %d requests are under way to %q after %v: %w",
 			a.inFlight.count(), arm, time.Since(begun).Round(time.Millisecond), err)
+	}
+	for _, b := range a.pool.backends() {
+		b.conns.closeIdle(false)
 	}
 	return nil
 }

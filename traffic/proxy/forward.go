@@ -34,18 +34,32 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, a *arm, cookie s
 		defer p.logged(r, out)
 	}
 	upgrade := upgradeType(r.Header)
+	if listed(upgrade, h2c) {
+		// Whatever came over the connection then would never be picked for, limited or
+		// counted. HTTP/2 has had no use for it since RFC 9113.
+		upgrade = ""
+	}
 	p.address(out, r, upgrade)
-	early := &interim{w: w}
-	out.trip.early = early.pass
+	answers := func() {}
+	if out.req.Body != nil {
+		defer out.upload.Close() //nolint:errcheck // it is to be read no more
+		if r.ProtoMajor == 1 && !p.short(&out.req) {
+			duplex := &duplexing{w: w, upload: &out.upload}
+			duplex.begin()
+			defer duplex.end()
+			answers = duplex.answers
+		}
+	}
+	out.trip.early = func(code int, header http.Header) { interim(w, code, header) }
 	res, err := out.sender.send(&out.req, &out.trip)
+	answers()
 	if err != nil {
 		out.access.Status, out.access.Err = p.fail(a, w, r, err), err
 		return
 	}
 	out.access.Status = res.StatusCode
-	early.clear()
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		p.join(w, r, a, res, upgrade, cookie)
+		out.access.Status, out.access.Err = p.join(w, r, a, res, upgrade, cookie)
 		return
 	}
 	defer func() { _ = res.Body.Close() }() // it has been read, or is of no use
@@ -112,7 +126,9 @@ func (p *Proxy) address(out *outgoing, r *http.Request, upgrade string) {
 			req.ContentLength = -1
 		}
 	} else {
-		out.upload.ReadCloser = r.Body
+		// It is the server's to close: with a client that has not sent it yet, that
+		// would take until it has.
+		out.upload.ReadCloser = io.NopCloser(r.Body)
 		req.Body = &out.upload
 	}
 }
@@ -161,6 +177,9 @@ func pass(to, from http.Header) {
 		if len(named) > 0 && slices.ContainsFunc(named, func(v string) bool { return listed(v, name) }) {
 			continue
 		}
+		if there := to[name]; len(there) > 0 {
+			values = append(slices.Clip(there), values...)
+		}
 		to[name] = values
 	}
 }
@@ -185,56 +204,36 @@ func upgradeType(h http.Header) string {
 	return h.Get("Upgrade")
 }
 
-// interim passes answers such as 103 on, until the final one begins.
-type interim struct {
-	w     http.ResponseWriter
-	names []string
-}
-
-func (i *interim) pass(code int, from http.Header) {
-	i.clear()
-	header := i.w.Header()
-	before := len(header)
+// interim passes an answer such as 103 on. What others have set for the final one
+// is left for that.
+func interim(w http.ResponseWriter, code int, from http.Header) {
+	header := w.Header()
+	before := maps.Clone(header)
+	clear(header)
 	pass(header, from)
-	if len(header) > before {
-		for name := range from {
-			i.names = append(i.names, name)
-		}
-	}
-	i.w.WriteHeader(code)
-}
-
-// clear takes back what an interim answer had for headers.
-func (i *interim) clear() {
-	for _, name := range i.names {
-		i.w.Header().Del(name)
-	}
-	i.names = nil
+	w.WriteHeader(code)
+	clear(header)
+	maps.Copy(header, before)
 }
 
 // copy sends the answer's body on. What has no length is flushed whenever nothing
 // more is there to be read at once: a client may be waiting for just that.
 func (p *Proxy) copy(w http.ResponseWriter, res *http.Response) (sent int64, err error) {
 	streams := res.ContentLength < 0 || strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
-	if streams {
-		if err := flush(w); err != nil {
-			return sent, err
-		}
-	}
 	body, _ := res.Body.(*download)
 	buf := buffers.Get()
 	defer buffers.Put(buf)
 	for {
+		if streams && (body == nil || !body.ready()) {
+			if err := flush(w); err != nil {
+				return sent, err
+			}
+		}
 		n, ended := res.Body.Read(buf)
 		if n > 0 {
 			wrote, err := w.Write(buf[:n])
 			if sent += int64(wrote); err != nil {
 				return sent, err
-			}
-			if streams && (ended != nil || body == nil || !body.ready()) {
-				if err := flush(w); err != nil {
-					return sent, err
-				}
 			}
 		}
 		switch {

@@ -24,9 +24,14 @@ const statusGone = 499
 // came. A backend that cannot be reached or breaks off is a 502, one that does not
 // answer in time a 504; no route yet, no backend that takes connections, and more
 // requests under way than Options.MaxInFlight are a 503; a body longer than
-// Options.MaxBody is a 413. An answer that breaks off in the middle breaks off here,
+// Options.MaxBody is a 413; a CONNECT, also that of HTTP/2 for WebSocket, is a 501. An
+// answer that breaks off in the middle breaks off here,
 // too: half of one is never made to look whole.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodConnect {
+		p.refuse(w, r, http.StatusNotImplemented, "not implemented: CONNECT is not passed on; WebSocket goes by an upgrade of HTTP/1.1")
+		return
+	}
 	now, a, give := p.begin(r)
 	if a == nil {
 		p.refuse(w, r, http.StatusServiceUnavailable, "service unavailable: no route has been applied yet")

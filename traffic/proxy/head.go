@@ -38,6 +38,9 @@ func appendHead(b []byte, req *http.Request, f framing) (head []byte, ok bool) {
 	if !isToken(method) || method == http.MethodConnect || !isURI(uri) || !isHost(req.Host) {
 		return b, false
 	}
+	if f == (framing{}) && req.ContentLength > 0 {
+		return b, false // a length without a body
+	}
 	if f.chunked && req.ContentLength == 0 && method != http.MethodPost && method != http.MethodPut && method != http.MethodPatch {
 		return b, false // there may be no body at all, which net/http finds out
 	}

@@ -76,11 +76,16 @@ func (s *sender) send(req *http.Request, t *trip) (*http.Response, error) {
 	return res, nil
 }
 
+// short reports whether a body is read before the request is sent.
+func (p *Proxy) short(req *http.Request) bool {
+	return p.own && req.ContentLength > 0 && req.ContentLength <= shortBody && len(req.Trailer) == 0 && !expectsContinue(req)
+}
+
 // readShort reads a body that is short before the request is sent. The backend
 // does not wait for a slow client then, and the request can go to another one.
 func (s *sender) readShort(req *http.Request, t *trip) (free func(), err error) {
 	free = func() {}
-	if !s.p.own || req.ContentLength <= 0 || req.ContentLength > shortBody || len(req.Trailer) > 0 || expectsContinue(req) {
+	if req.Body == nil || req.Body == http.NoBody || !s.p.short(req) {
 		return free, nil
 	}
 	buf := buffers.Get()
@@ -181,6 +186,11 @@ func (s *sender) ask(b *backend, req *http.Request, t *trip) (res *http.Response
 	}
 	if res.Body == nil {
 		res.Body = http.NoBody
+	}
+	if res.StatusCode < http.StatusOK && res.StatusCode != http.StatusSwitchingProtocols {
+		_ = res.Body.Close() // it is of no use
+		cancel()
+		return nil, nil, errStatus
 	}
 	res.Request = req
 	return res, cancel, nil

@@ -88,7 +88,7 @@ func (u *upstream) prune() {
 func (u *upstream) closeIdle(gone bool) {
 	u.mu.Lock()
 	old := u.idle
-	u.idle, u.gone = nil, gone
+	u.idle, u.gone = nil, u.gone || gone
 	if u.timer != nil {
 		u.timer.Stop()
 		u.timer = nil

@@ -54,15 +54,10 @@ func appendHead(b []byte, req *http.Request, f framing) (head []byte, ok bool) {
 		b = append(b, "User-Agent: Go-http-client/1.1\r\n"...)
 	}
 	for name, values := range req.Header {
-		switch name {
-		case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
-			continue
-		case "User-Agent":
-			if len(values) > 0 && values[0] == "" {
-				continue
-			}
+		if frames(name) || name == "User-Agent" && len(values) > 0 && values[0] == "" {
+			continue // framing says it, and only framing
 		}
-		if !isToken(name) || frames(name) {
+		if !isToken(name) {
 			return b, false
 		}
 		for _, value := range values {
@@ -97,8 +92,8 @@ func appendHead(b []byte, req *http.Request, f framing) (head []byte, ok bool) {
 	return append(b, "\r\n"...), true
 }
 
-// frames reports whether a header of that name, however it is written, says
-// where a request ends.
+// frames reports whether a header of that name, however it is written, says whose a
+// request is or where it ends.
 func frames(name string) bool {
 	switch len(name) {
 	case len("Host"):

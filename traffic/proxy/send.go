@@ -137,7 +137,7 @@ func (s *sender) try(req *http.Request, t *trip) (res *http.Response, err error)
 		}
 		b.active.Add(-1)
 		var unsent unsentError
-		if n == tries || !errors.As(err, &unsent) || req.Context().Err() != nil || !reopen(req) {
+		if n == tries || !errors.As(err, &unsent) || req.Context().Err() != nil || t.short == nil && !reopen(req) {
 			return nil, err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -18,6 +19,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/rheostat-go/rheostat/traffic/proxy"
@@ -626,5 +628,135 @@ func TestNobodyIsLeftBehind(t *testing.T) { //nolint:paralleltest // it counts t
 			stacks = make([]byte, 1<<20)
 			t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])
 		}
+	}
+}
+
+// TestCodeCannotFrameARequestTwice has the caller's own headers say another length.
+func TestCodeCannotFrameARequestTwice(t *testing.T) {
+	t.Parallel()
+	heads := make(chan string, 1)
+	u := wire(t, func(conn net.Conn, in *bufio.Reader) {
+		var head strings.Builder
+		for line := ""; line != "\r\n"; {
+			var err error
+			if line, err = in.ReadString('\n'); err != nil {
+				return
+			}
+			head.WriteString(line)
+		}
+		heads <- strings.ToLower(head.String())
+		fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	})
+	p := newProxy(t, map[string][]*url.URL{"stable": {u}}, proxy.Options{})
+	for _, name := range []string{"content-length", "Content-Length", "transfer-encoding", "TRANSFER-ENCODING"} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://shop.example/", strings.NewReader("abc"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header[name] = []string{"chunked"}
+		res, err := p.RoundTripper().RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if head := <-heads; strings.Count(head, "content-length:") != 1 || strings.Contains(head, "transfer-encoding") {
+			t.Errorf("%s: the backend read %q", name, head)
+		}
+	}
+}
+
+// TestABodyThatCannotBeReadIsBrokenForTheBackend must not make half of it look whole.
+func TestABodyThatCannotBeReadIsBrokenForTheBackend(t *testing.T) {
+	t.Parallel()
+	missed := make(chan error, 1)
+	p := one(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, err := io.Copy(io.Discard, r.Body)
+		missed <- err
+	}, proxy.Options{Timeout: time.Hour})
+	broken := errors.New("disk failure")
+	res, err := (&http.Client{Transport: p.RoundTripper()}).Post("http://shop.example", "text/plain", io.MultiReader(strings.NewReader("half"), iotest.ErrReader(broken)))
+	if err == nil {
+		res.Body.Close()
+	}
+	if !errors.Is(err, broken) {
+		t.Errorf("%v, want %v", err, broken)
+	}
+	select {
+	case err := <-missed:
+		if err == nil {
+			t.Error("the backend took half a body for a whole one")
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the backend never heard of it")
+	}
+}
+
+// TestWhatWasNotTakenGoesToAnother has a POST meet a backend that does not listen.
+func TestWhatWasNotTakenGoesToAnother(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]proxy.Options{
+		"own":         {Ejection: proxy.Ejection{Failures: -1}},
+		"a transport": {Ejection: proxy.Ejection{Failures: -1}, Transport: &http.Transport{}},
+	} {
+		p := newProxy(t, map[string][]*url.URL{"stable": {nobody(t), serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })}}, o)
+		c, to := client(t), front(t, p)
+		for i := range 20 {
+			for kind, body := range map[string]io.Reader{"short": strings.NewReader("pay"), "long": io.MultiReader(strings.NewReader("pay"))} {
+				res, err := c.Post(to, "text/plain", body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, err := io.ReadAll(res.Body); err != nil || string(got) != "pay" {
+					t.Errorf("%s, %s, %d: %s %q, %v", name, kind, i, res.Status, got, err)
+				}
+				res.Body.Close()
+			}
+		}
+	}
+}
+
+// TestWhoLeavesIsMissedOnTheOtherSide has a client leave while it is answered and
+// while it sends, and a backend that must hear of it soon.
+func TestWhoLeavesIsMissedOnTheOtherSide(t *testing.T) {
+	t.Parallel()
+	there, missed := make(chan struct{}, 1), make(chan error, 1)
+	u := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		there <- struct{}{}
+		if r.Method == http.MethodPost {
+			_, err := io.Copy(io.Discard, r.Body)
+			missed <- err
+			return
+		}
+		if r.URL.Path == "/streams" {
+			_ = http.NewResponseController(w).Flush()
+		}
+		<-r.Context().Done()
+		missed <- r.Context().Err()
+	})
+	p := newProxy(t, map[string][]*url.URL{"stable": {u}}, proxy.Options{Timeout: time.Hour})
+	to := front(t, p)
+	for name, sent := range map[string]string{
+		"waits":         "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+		"listens":       "GET /streams HTTP/1.1\r\nHost: x\r\n\r\n",
+		"sends chunks":  "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+		"sends a chunk": "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhalf",
+		"sends much":    "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nhalf",
+	} {
+		conn, _ := dial(t, to)
+		fmt.Fprint(conn, sent)
+		<-there
+		conn.Close()
+		select {
+		case err := <-missed:
+			if err == nil {
+				t.Errorf("a client that %s and leaves: the backend took half a body for a whole one", name)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("a client that %s and leaves: the backend never heard of it", name)
+		}
+	}
+	within(t, "nothing is under way", func() bool { return p.InFlight("stable") == 0 })
+	if _, failures, _, _, _ := p.Totals("stable"); failures != 0 {
+		t.Errorf("%d errors of the arm, want none", failures)
 	}
 }

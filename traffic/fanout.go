@@ -114,14 +114,10 @@ func (f *Fanout) Apply(ctx context.Context, fence uint64, r Route) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("traffic: fanout: apply: %w", context.Cause(ctx))
 	}
-	if err := r.Validate(); err != nil {
-		return fmt.Errorf("traffic: fanout: apply: %w", err)
-	}
-	near, err := f.caps.Nearest(r.Split)
+	r, err := f.caps.NearestRoute(r)
 	if err != nil {
 		return fmt.Errorf("traffic: fanout: apply: %w", err)
 	}
-	r.Split = near
 	var failed []error
 	for _, m := range f.members {
 		err := m.Router.Apply(ctx, fence, r)

@@ -48,14 +48,8 @@ type Memory struct {
 	writer    string
 	unsettled int // looks until the best evidence; below 0 for ever
 	room      *Room
-	written   *Accepted // the last route that Apply accepted
+	written   Accepted // the last that Apply accepted
 	history   []Accepted
-}
-
-// Accepted is a route that a Memory accepted, and under which fence.
-type Accepted struct {
-	Fence uint64
-	Route Route
 }
 
 var _ Router = (*Memory)(nil)
@@ -78,32 +72,22 @@ func (m *Memory) Apply(ctx context.Context, fence uint64, r Route) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("traffic: apply: %w", context.Cause(ctx))
 	}
-	if err := r.Validate(); err != nil {
-		return fmt.Errorf("traffic: apply: %w", err)
-	}
-	near, err := m.Caps().Nearest(r.Split)
+	r, err := m.Caps().NearestRoute(r)
 	if err != nil {
 		return fmt.Errorf("traffic: apply: %w", err)
 	}
-	r.Split = near
-
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.Caps().Fencing {
 		fence = 0
-	} else if m.written != nil {
-		switch {
-		case fence < m.written.Fence:
-			return fmt.Errorf("traffic: apply under fence %d after %d: %w", fence, m.written.Fence, ErrFenced)
-		case fence == m.written.Fence && !r.Equal(m.written.Route):
-			return fmt.Errorf("traffic: apply under fence %d, which was used for %q: %w", fence, m.written.Route, ErrConflict)
-		}
+	} else if err := m.written.Admit(fence, r); err != nil {
+		return fmt.Errorf("traffic: apply %w", err)
 	}
-	if m.written != nil && m.writer == "" && m.fence == fence && m.route.Equal(r) {
+	if m.writer == "" && m.fence == fence && m.route.Equal(r) {
 		return nil
 	}
-	m.written = &Accepted{Fence: fence, Route: r}
-	m.remember(*m.written)
+	m.written = Accepted{Fence: fence, Route: r}
+	m.remember(m.written)
 	m.set(r, fence, "")
 	return nil
 }

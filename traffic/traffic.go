@@ -171,6 +171,16 @@ func (c Caps) Nearest(s Split) (Split, error) {
 	return near, nil
 }
 
+// NearestRoute is the route that this router would carry out for r: as Nearest, and
+// an error, too, if r is malformed. It shares nothing with r.
+func (c Caps) NearestRoute(r Route) (Route, error) {
+	if err := r.Validate(); err != nil {
+		return Route{}, err
+	}
+	near, err := c.Nearest(r.Split)
+	return Route{Arms: r.Arms, Split: near}, err
+}
+
 func (c Caps) nearest(w Weight) Weight {
 	if w == 0 || w == Full {
 		return w

@@ -108,10 +108,7 @@ func Verify(ctx context.Context, r Router, want Route, o VerifyOptions) (Proof, 
 	if err != nil {
 		return Proof{}, fmt.Errorf("traffic: verify: %w", err)
 	}
-	if err := want.Validate(); err != nil {
-		return Proof{}, fmt.Errorf("traffic: verify: %w", err)
-	}
-	if want.Split, err = r.Caps().Nearest(want.Split); err != nil {
+	if want, err = r.Caps().NearestRoute(want); err != nil {
 		return Proof{}, fmt.Errorf("traffic: verify: %w", err)
 	}
 	why := errors.New("it was not looked at")

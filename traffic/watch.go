@@ -42,10 +42,7 @@ func Watch(ctx context.Context, r Router, want Route, every time.Duration) iter.
 		every = 15 * time.Second
 	}
 	return func(yield func(Drift, error) bool) {
-		err := want.Validate()
-		if err == nil {
-			want.Split, err = r.Caps().Nearest(want.Split)
-		}
+		want, err := r.Caps().NearestRoute(want)
 		if err != nil {
 			yield(Drift{}, fmt.Errorf("traffic: watch: %w", err))
 			return

@@ -79,7 +79,7 @@ func New(arms map[string]*grpc.ClientConn, o Options) (*Conn, error) {
 	if o.File == "" {
 		return c, nil
 	}
-	var was accepted
+	var was traffic.Accepted
 	if ok, err := durable.Load(o.File, &was); err != nil {
 		return nil, fmt.Errorf("grpcsplit: Options.File: %w", err)
 	} else if !ok {
@@ -114,24 +114,19 @@ func (c *Conn) Apply(ctx context.Context, fence uint64, r traffic.Route) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("grpcsplit: apply: %w", context.Cause(ctx))
 	}
-	r.Split = r.Split.Clone()
-	next, err := c.compile(accepted{Fence: fence, Route: r})
+	next, err := c.compile(traffic.Accepted{Fence: fence, Route: r})
 	if err != nil {
 		return fmt.Errorf("grpcsplit: apply: %w", err)
 	}
-	if now := c.plan.Load(); now.routed {
-		switch last := now.accepted; {
-		case fence < last.Fence:
-			return fmt.Errorf("grpcsplit: apply under fence %d after %d: %w", fence, last.Fence, traffic.ErrFenced)
-		case fence > last.Fence:
-		case r.Equal(last.Route):
-			return nil
-		default:
-			return fmt.Errorf("grpcsplit: apply under fence %d, which was used for %q: %w", fence, last.Route, traffic.ErrConflict)
-		}
+	now := c.plan.Load()
+	if err := now.Admit(fence, r); err != nil {
+		return fmt.Errorf("grpcsplit: apply %w", err)
+	}
+	if now.routed() && now.Fence == fence {
+		return nil // it is the same route, or it would not have been admitted
 	}
 	if c.options.File != "" {
-		if err := durable.Save(c.options.File, next.accepted); err != nil {
+		if err := durable.Save(c.options.File, next.Accepted); err != nil {
 			return fmt.Errorf("grpcsplit: apply: Options.File: %w", err)
 		}
 	}
@@ -204,7 +199,7 @@ func (c *Conn) changeArms(edit func(map[string]*arm)) {
 	arms := maps.Clone(*c.arms.Load())
 	edit(arms)
 	c.arms.Store(&arms)
-	if c.plan.Load().routed {
+	if c.plan.Load().routed() {
 		return
 	}
 	next := &plan{stable: arms[c.options.Default]}

@@ -18,34 +18,29 @@ import (
 
 // plan is a route compiled for picking. It is never changed, only exchanged.
 type plan struct {
-	accepted
-	routed            bool
+	traffic.Accepted
 	stable, candidate *arm
 	split             split.Split
 	rules             []rule
 	cookie, header    string // of the sticky key
 }
 
-// accepted is what Apply accepted last, and what outlives the process.
-type accepted struct {
-	Fence uint64        `json:"fence"`
-	Route traffic.Route `json:"route"`
-}
+// routed is false of the plan before any route.
+func (p *plan) routed() bool { return !p.Route.IsZero() }
 
 // rule is a Match with its key in lower case.
 type rule struct{ header, cookie, value string }
 
 // compile checks the whole route and readies it for picking.
-func (c *Conn) compile(a accepted) (*plan, error) {
-	if err := a.Route.Validate(); err != nil {
+func (c *Conn) compile(a traffic.Accepted) (*plan, error) {
+	route, err := caps.NearestRoute(a.Route) // a copy, and the same: any weight can be had
+	if err != nil {
 		return nil, err
 	}
-	want := a.Route.Split
-	if _, err := caps.Nearest(want); err != nil {
-		return nil, err
-	}
+	a.Route = route
+	want := route.Split
 	next := &plan{
-		accepted: a, routed: true,
+		Accepted: a,
 		stable: c.arm(a.Route.Arms.Stable), candidate: c.arm(a.Route.Arms.Candidate),
 		split:  split.New(a.Route.Arms.Candidate, uint32(want.Candidate)),
 		cookie: want.Sticky.Cookie, header: strings.ToLower(want.Sticky.Header),

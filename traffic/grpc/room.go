@@ -26,7 +26,7 @@ func (c *Conn) room(ctx context.Context, now *plan) traffic.Room {
 		}
 		return room
 	}
-	if !now.routed {
+	if !now.routed() {
 		return traffic.Room{}
 	}
 	room := traffic.Room{Known: true}

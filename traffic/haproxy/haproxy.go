@@ -98,14 +98,10 @@ func (r *Router) apply(ctx context.Context, fence uint64, route traffic.Route) e
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err := route.Validate(); err != nil {
-		return err
-	}
-	near, err := r.Caps().Nearest(route.Split)
+	route, err := r.Caps().NearestRoute(route)
 	if err != nil {
 		return err
 	}
-	route.Split = near
 	value, err := r.config.encode(route)
 	if err != nil {
 		return err

@@ -171,14 +171,10 @@ func (r *Router) apply(ctx context.Context, fence uint64, route traffic.Route) e
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err := route.Validate(); err != nil {
-		return err
-	}
-	near, err := r.Caps().Nearest(route.Split)
+	route, err := r.Caps().NearestRoute(route)
 	if err != nil {
 		return err
 	}
-	route.Split = near
 	if err := check(route); err != nil {
 		return err
 	}

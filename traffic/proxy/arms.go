@@ -101,7 +101,7 @@ func (p *Proxy) changeArms(edit func(map[string]*arm)) {
 	arms := maps.Clone(*p.arms.Load())
 	edit(arms)
 	p.arms.Store(&arms)
-	if !p.plan.Load().routed {
+	if !p.plan.Load().routed() {
 		p.plan.Store(p.unrouted())
 	}
 }

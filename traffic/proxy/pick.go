@@ -17,8 +17,7 @@ import (
 
 // plan is a route compiled for picking. It is never changed, only exchanged.
 type plan struct {
-	accepted
-	routed            bool
+	traffic.Accepted
 	stable, candidate *arm
 	split             split.Split
 	rules             []rule
@@ -26,27 +25,23 @@ type plan struct {
 	header            string
 }
 
-// accepted is what Apply accepted last, and what outlives the process.
-type accepted struct {
-	Fence uint64        `json:"fence"`
-	Route traffic.Route `json:"route"`
-}
+// routed is false of the plan before any route.
+func (p *plan) routed() bool { return !p.Route.IsZero() }
 
 // rule is a Match with its header in canonical form.
 type rule struct{ header, cookie, query, value string }
 
 // compile checks the whole route and readies it for picking.
-func (p *Proxy) compile(a accepted) (*plan, error) {
-	if err := a.Route.Validate(); err != nil {
+func (p *Proxy) compile(a traffic.Accepted) (*plan, error) {
+	route, err := caps.NearestRoute(a.Route) // a copy, and the same: any weight can be had
+	if err != nil {
 		return nil, err
 	}
-	want := a.Route.Split
-	if _, err := caps.Nearest(want); err != nil {
-		return nil, err
-	}
+	a.Route = route
+	want := route.Split
 	arms := *p.arms.Load()
 	next := &plan{
-		accepted: a, routed: true,
+		Accepted: a,
 		stable: arms[a.Route.Arms.Stable], candidate: arms[a.Route.Arms.Candidate],
 		split:  split.New(a.Route.Arms.Candidate, uint32(want.Candidate)),
 		cookie: want.Sticky.Cookie,

@@ -138,7 +138,7 @@ func New(arms map[string][]*url.URL, o Options) (*Proxy, error) {
 	if o.File == "" {
 		return p, nil
 	}
-	var was accepted
+	var was traffic.Accepted
 	if ok, err := durable.Load(o.File, &was); err != nil {
 		return nil, fmt.Errorf("proxy: Options.File: %w", err)
 	} else if !ok {
@@ -171,24 +171,19 @@ func (p *Proxy) Apply(ctx context.Context, fence uint64, r traffic.Route) error 
 	if ctx.Err() != nil {
 		return fmt.Errorf("proxy: apply: %w", context.Cause(ctx))
 	}
-	r.Split = r.Split.Clone()
-	next, err := p.compile(accepted{Fence: fence, Route: r})
+	next, err := p.compile(traffic.Accepted{Fence: fence, Route: r})
 	if err != nil {
 		return fmt.Errorf("proxy: apply: %w", err)
 	}
-	if now := p.plan.Load(); now.routed {
-		switch last := now.accepted; {
-		case fence < last.Fence:
-			return fmt.Errorf("proxy: apply under fence %d after %d: %w", fence, last.Fence, traffic.ErrFenced)
-		case fence > last.Fence:
-		case r.Equal(last.Route):
-			return nil
-		default:
-			return fmt.Errorf("proxy: apply under fence %d, which was used for %q: %w", fence, last.Route, traffic.ErrConflict)
-		}
+	now := p.plan.Load()
+	if err := now.Admit(fence, r); err != nil {
+		return fmt.Errorf("proxy: apply %w", err)
+	}
+	if now.routed() && now.Fence == fence {
+		return nil // it is the same route, or it would not have been admitted
 	}
 	if p.options.File != "" {
-		if err := durable.Save(p.options.File, next.accepted); err != nil {
+		if err := durable.Save(p.options.File, next.Accepted); err != nil {
 			return fmt.Errorf("proxy: apply: Options.File: %w", err)
 		}
 	}
@@ -216,6 +211,5 @@ func (p *Proxy) Observe(ctx context.Context) (traffic.Seen, error) {
 func (p *Proxy) Route() (r traffic.Route, fence uint64) {
 	now := p.plan.Load()
 	r = now.Route
-	r.Split = r.Split.Clone()
 	return r, now.Fence
 }

@@ -27,7 +27,7 @@ func (p *Proxy) room(ctx context.Context, now *plan) traffic.Room {
 		}
 		return room
 	}
-	if !now.routed {
+	if !now.routed() {
 		return traffic.Room{}
 	}
 	room := traffic.Room{Known: true}

@@ -32,7 +32,7 @@ func (r *Router) RemoveArm(name string) error {
 		switch {
 		case arms[name] == nil:
 			return r.unknown(name)
-		case r.routed && (name == r.Route.Arms.Stable || name == r.Route.Arms.Candidate):
+		case name == r.last.Route.Arms.Stable || name == r.last.Route.Arms.Candidate:
 			return fmt.Errorf("arm %q: the route in force names it: apply another route first", name)
 		case refused != nil:
 			return fmt.Errorf("arm %q: it may be in use: %w", name, refused)

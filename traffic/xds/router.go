@@ -66,17 +66,10 @@ type Router struct {
 
 	// turn guards what follows. It is a channel so that waiting for it ends with
 	// the caller's context.
-	turn   chan struct{}
-	arms   map[string][]string // never changed, only exchanged
-	routed bool
-	accepted
+	turn     chan struct{}
+	arms     map[string][]string // never changed, only exchanged
+	last     traffic.Accepted    // what Apply accepted, and what outlives the process
 	unpinned bool // for a test that shows what the pins are good for
-}
-
-// accepted is what Apply accepted last, and what outlives the process.
-type accepted struct {
-	Fence uint64        `json:"fence"`
-	Route traffic.Route `json:"route"`
 }
 
 var _ traffic.Router = (*Router)(nil)
@@ -123,13 +116,12 @@ func (r *Router) begin() error {
 		}
 	}
 	if r.options.File != "" {
-		var err error
-		if r.routed, err = durable.Load(r.options.File, &r.accepted); err != nil {
+		if _, err := durable.Load(r.options.File, &r.last); err != nil {
 			return fmt.Errorf("RouterOptions.File: %w", err)
 		}
 	}
-	if r.routed {
-		if err := r.check(r.Route); err != nil {
+	if was := r.current(); was != nil {
+		if _, err := r.check(*was); err != nil {
 			return fmt.Errorf("the route of %s cannot be restored: %w; give Router every arm that the route names", r.options.File, err)
 		}
 	}
@@ -171,22 +163,17 @@ func (r *Router) Apply(ctx context.Context, fence uint64, route traffic.Route) e
 		return fmt.Errorf("xds: apply: %w", err)
 	}
 	defer r.unlock()
-	route.Split = route.Split.Clone()
-	if err := r.check(route); err != nil {
+	route, err := r.check(route)
+	if err != nil {
 		return fmt.Errorf("xds: apply: %w", err)
 	}
-	if r.routed {
-		switch {
-		case fence < r.Fence:
-			return fmt.Errorf("xds: apply under fence %d after %d: %w", fence, r.Fence, traffic.ErrFenced)
-		case fence > r.Fence:
-		case route.Equal(r.Route):
-			return nil
-		default:
-			return fmt.Errorf("xds: apply under fence %d, which was used for %q: %w", fence, r.Route, traffic.ErrConflict)
-		}
+	if err := r.last.Admit(fence, route); err != nil {
+		return fmt.Errorf("xds: apply %w", err)
 	}
-	next := accepted{Fence: fence, Route: route}
+	if r.current() != nil && r.last.Fence == fence {
+		return nil // it is the same route, or it would not have been admitted
+	}
+	next := traffic.Accepted{Fence: fence, Route: route}
 	list, err := r.resources(r.arms, &next.Route)
 	if err != nil {
 		return fmt.Errorf("xds: apply: %w", err)
@@ -196,34 +183,31 @@ func (r *Router) Apply(ctx context.Context, fence uint64, route traffic.Route) e
 			return fmt.Errorf("xds: apply: RouterOptions.File: %w", err)
 		}
 	}
-	r.accepted, r.routed = next, true
+	r.last = next
 	r.server.publish(r.name, list)
 	return nil
 }
 
-// check refuses routes that cannot be carried out.
-func (r *Router) check(route traffic.Route) error {
-	if err := route.Validate(); err != nil {
-		return err
-	}
-	if _, err := r.caps.Nearest(route.Split); err != nil {
-		return err
-	}
+// check refuses routes that cannot be carried out. What it returns is a copy.
+func (r *Router) check(route traffic.Route) (traffic.Route, error) {
+	route, err := r.caps.NearestRoute(route)
 	switch {
+	case err != nil:
+		return route, err
 	case r.arms[route.Arms.Stable] == nil:
-		return fmt.Errorf("arms.stable: %w", r.unknown(route.Arms.Stable))
+		return route, fmt.Errorf("arms.stable: %w", r.unknown(route.Arms.Stable))
 	case r.arms[route.Arms.Candidate] == nil:
-		return fmt.Errorf("arms.candidate: %w", r.unknown(route.Arms.Candidate))
+		return route, fmt.Errorf("arms.candidate: %w", r.unknown(route.Arms.Candidate))
 	}
-	return nil
+	return route, nil
 }
 
 // current is the route in force, nil before any.
 func (r *Router) current() *traffic.Route {
-	if !r.routed {
+	if r.last.Route.IsZero() {
 		return nil
 	}
-	return &r.Route
+	return &r.last.Route
 }
 
 // Observe implements [traffic.Router]. While a client refuses what it was sent it
@@ -233,7 +217,7 @@ func (r *Router) Observe(ctx context.Context) (traffic.Seen, error) {
 	if err := r.lock(ctx); err != nil {
 		return traffic.Seen{}, fmt.Errorf("xds: observe: %w", err)
 	}
-	seen := traffic.Seen{Route: r.Route, Fence: r.Fence, Evidence: traffic.Written}
+	seen := traffic.Seen{Route: r.last.Route, Fence: r.last.Fence, Evidence: traffic.Written}
 	seen.Route.Split = seen.Route.Split.Clone()
 	told, refused := r.server.told(r.name)
 	r.unlock()

@@ -111,14 +111,10 @@ func (r *Router) Apply(ctx context.Context, _ uint64, route traffic.Route) error
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("alb: apply: %w", context.Cause(ctx))
 	}
-	if err := route.Validate(); err != nil {
-		return fmt.Errorf("alb: apply: %w", err)
-	}
-	split, err := r.Caps().Nearest(route.Split)
+	route, err := r.Caps().NearestRoute(route)
 	if err != nil {
 		return fmt.Errorf("alb: apply: %w", err)
 	}
-	route.Split = split
 	if err := r.take(ctx); err != nil {
 		return fmt.Errorf("alb: apply: %w", err)
 	}

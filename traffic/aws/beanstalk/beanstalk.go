@@ -118,14 +118,10 @@ func (r *Router) Apply(ctx context.Context, _ uint64, route traffic.Route) error
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("beanstalk: apply: %w", context.Cause(ctx))
 	}
-	if err := route.Validate(); err != nil {
-		return fmt.Errorf("beanstalk: apply: %w", err)
-	}
-	split, err := r.Caps().Nearest(route.Split)
+	route, err := r.Caps().NearestRoute(route)
 	if err != nil {
 		return fmt.Errorf("beanstalk: apply: %w", err)
 	}
-	route.Split = split
 	ctx, cancel := context.WithTimeoutCause(ctx, r.o.Wait, fmt.Errorf("not done within %v", r.o.Wait))
 	defer cancel()
 	select {

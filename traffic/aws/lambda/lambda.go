@@ -87,14 +87,10 @@ func (r *Router) Apply(ctx context.Context, fence uint64, route traffic.Route) e
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("lambda: apply: %w", context.Cause(ctx))
 	}
-	if err := route.Validate(); err != nil {
-		return fmt.Errorf("lambda: apply: %w", err)
-	}
-	split, err := r.Caps().Nearest(route.Split)
+	route, err := r.Caps().NearestRoute(route)
 	if err != nil {
 		return fmt.Errorf("lambda: apply: %w", err)
 	}
-	route.Split = split
 	if route.Arms.Stable == latest || route.Arms.Candidate == latest {
 		return fmt.Errorf("lambda: apply: arms: %s cannot share an alias; publish a version", latest)
 	}

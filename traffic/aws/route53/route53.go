@@ -115,14 +115,10 @@ func (r *Router) Apply(ctx context.Context, fence uint64, route traffic.Route) e
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("route53: apply: %w", context.Cause(ctx))
 	}
-	if err := route.Validate(); err != nil {
-		return fmt.Errorf("route53: apply: %w", err)
-	}
-	split, err := r.Caps().Nearest(route.Split)
+	route, err := r.Caps().NearestRoute(route)
 	if err != nil {
 		return fmt.Errorf("route53: apply: %w", err)
 	}
-	route.Split = split
 	if err := r.write(ctx, note.Note{Fence: fence, Route: route}); err != nil {
 		return fmt.Errorf("route53: apply: %w", err)
 	}

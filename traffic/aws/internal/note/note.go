@@ -16,10 +16,8 @@ import (
 
 // Note is the route that was accepted last, and under which fence. It is kept in
 // the target, in the same write as the weights, and outlives a foreign write.
-type Note struct {
-	Fence uint64
-	Route traffic.Route // arms and the candidate's weight; nothing else can be had
-}
+// Of the route it has the arms and the candidate's weight; nothing else can be had.
+type Note traffic.Accepted
 
 // String is the note as text without blanks, quotes or letters beyond ASCII.
 func (n Note) String() string {
@@ -48,18 +46,9 @@ func Parse(s string) (n Note, ok bool) {
 	return n, n.Route.Validate() == nil
 }
 
-// Admit says whether a route may be written under a fence where n is noted: a
-// lower fence is traffic.ErrFenced, another route under the same one traffic.ErrConflict.
+// Admit is that of [traffic.Accepted].
 func (n Note) Admit(fence uint64, route traffic.Route) error {
-	switch {
-	case n.Route.IsZero():
-		return nil
-	case fence < n.Fence:
-		return fmt.Errorf("fence %d after %d: %w", fence, n.Fence, traffic.ErrFenced)
-	case fence == n.Fence && !route.Equal(n.Route):
-		return fmt.Errorf("fence %d has the route %q already: %w", fence, n.Route, traffic.ErrConflict)
-	}
-	return nil
+	return traffic.Accepted(n).Admit(fence, route)
 }
 
 // Share is how many parts of the whole a name gets.

@@ -17,8 +17,17 @@
 // A [Threshold] holds one [Metric] against fixed [Bounds], measurement after
 // measurement. The metric is an [ErrorRate] or the share of requests with a
 // [LatencyAbove] a bound, both counted by a [Source], or any other [Value].
-// [FromTotals] makes a source of a proxy in the same process. [All] and [Any] make
-// one judge of several.
+// [FromTotals] makes a source of a proxy in the same process.
+//
+// [Compare], [Limit] and [Ratio] weigh evidence and bound how often they fail a
+// candidate that does no harm: beside stable, beside a fixed limit, and for events that
+// are no share of requests. [Share] doubts a split that is not the one asked for, and
+// [BurnRate] holds a rollout while the whole service burns its error budget; neither
+// blames the candidate. [MannWhitney] is Kayenta's judge, [RequestSuccessRate] and
+// [RequestDuration] are Flagger's gates.
+//
+// [All] and [Any] make one judge of several by their verdicts, [Mean] by their
+// evidence, with one risk for all; [Discoveries] names those of a fleet.
 //
 // For a judge of your own, write a [JudgeFunc] and hold it to the law with
 // analysistest.Run.

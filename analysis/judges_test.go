@@ -139,6 +139,16 @@ func TestALimitOnLatencyCountsAboveTheBucketBelow(t *testing.T) {
 	says(t, w.ask(), analysis.Inconclusive, "no latency bucket ends at or below 10ms")
 }
 
+func TestALimitThatTheCandidateBreaksIsNotPassedWhileItIsNotClearWhoDoes(t *testing.T) {
+	t.Parallel()
+	w := limited(t, analysis.LimitOptions{Beside: analysis.Margin{Ratio: 8}})
+	f, _ := w.until(analysis.Inconclusive, 20, func() {
+		w.serve("stable", 9000, 0.007, 0)
+		w.serve("candidate", 1000, 0.04, 0)
+	})
+	says(t, f, analysis.Inconclusive, "it breaks the limit in this step, and whether stable does the same is not clear yet")
+}
+
 func TestOneBadBlockBreaksNoLimit(t *testing.T) {
 	t.Parallel()
 	w := limited(t, analysis.LimitOptions{})
@@ -236,6 +246,25 @@ func TestABurningBudgetHoldsAndBlamesNobody(t *testing.T) {
 	// The short window ends it soon after it is over, long before the long one would.
 	if _, blocks = w.until(analysis.Pass, 30, serve(0)); blocks > 8 {
 		t.Errorf("it took %d blocks to see that it is over", blocks)
+	}
+	// One bad block after many good ones is no emergency: the long window says so.
+	long := []analysis.BurnWindow{{Long: time.Hour, Short: 10 * time.Second, Rate: 14.4}}
+	w = judged(t, func(n *analysistest.Counter) analysis.Judge {
+		return must[*analysis.BurnRate](t)(analysis.NewBurnRate(n, analysis.BurnRateOptions{Windows: long}))
+	})
+	for range 100 {
+		serve(0)()
+		w.ask()
+	}
+	serve(300)()
+	says(t, w.ask(), analysis.Pass, "30% in 10s")
+	// And once it is out of the window it is forgotten.
+	for range 400 {
+		serve(0)()
+		f = w.ask()
+	}
+	if f.Value != 0 || f.N < 300_000 || f.N > 360_000 {
+		t.Errorf("%+v", f)
 	}
 	// A few failures of very few requests are no emergency.
 	w = judged(t, func(n *analysistest.Counter) analysis.Judge {

@@ -89,7 +89,7 @@ func (e *eprocess) evidence() float64 {
 	}
 	sum := 0.0
 	for _, l := range e.Log {
-		if l > top-40 { // less adds nothing
+		if l >= top-40 { // less adds nothing; the strongest is equal where 40 is nothing beside it
 			sum += math.Exp(l - top)
 		}
 	}

@@ -151,6 +151,17 @@ func TestStakingGainsAndLosesNothing(t *testing.T) {
 	}
 }
 
+// TestTheStrongestEvidenceIsNeverLeftOut: beside a number so large, 40 less is the same.
+func TestTheStrongestEvidenceIsNeverLeftOut(t *testing.T) {
+	t.Parallel()
+	for _, nats := range []float64{700, 1e9, 1e18, 1e300} {
+		e := eprocess{Log: [alternatives]float64{nats, -5}, Kept: -300}
+		if got := e.evidence(); !(got >= nats-5) {
+			t.Errorf("%v nats for one alternative: evidence %v", nats, got)
+		}
+	}
+}
+
 // TestADefectThatComesLateIsFoundNearlyAsSoon is what holding back is for.
 func TestADefectThatComesLateIsFoundNearlyAsSoon(t *testing.T) {
 	t.Parallel()

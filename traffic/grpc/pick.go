@@ -41,7 +41,7 @@ func (c *Conn) compile(a traffic.Accepted) (*plan, error) {
 	want := route.Split
 	next := &plan{
 		Accepted: a,
-		stable: c.arm(a.Route.Arms.Stable), candidate: c.arm(a.Route.Arms.Candidate),
+		stable:   c.arm(a.Route.Arms.Stable), candidate: c.arm(a.Route.Arms.Candidate),
 		split:  split.New(a.Route.Arms.Candidate, uint32(want.Candidate)),
 		cookie: want.Sticky.Cookie, header: strings.ToLower(want.Sticky.Header),
 	}

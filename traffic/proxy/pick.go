@@ -42,7 +42,7 @@ func (p *Proxy) compile(a traffic.Accepted) (*plan, error) {
 	arms := *p.arms.Load()
 	next := &plan{
 		Accepted: a,
-		stable: arms[a.Route.Arms.Stable], candidate: arms[a.Route.Arms.Candidate],
+		stable:   arms[a.Route.Arms.Stable], candidate: arms[a.Route.Arms.Candidate],
 		split:  split.New(a.Route.Arms.Candidate, uint32(want.Candidate)),
 		cookie: want.Sticky.Cookie,
 		header: http.CanonicalHeaderKey(want.Sticky.Header),

@@ -69,7 +69,7 @@ type Router struct {
 	turn     chan struct{}
 	arms     map[string][]string // never changed, only exchanged
 	last     traffic.Accepted    // what Apply accepted, and what outlives the process
-	unpinned bool // for a test that shows what the pins are good for
+	unpinned bool                // for a test that shows what the pins are good for
 }
 
 var _ traffic.Router = (*Router)(nil)

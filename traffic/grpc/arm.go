@@ -5,7 +5,6 @@ package grpcsplit
 
 import (
 	"context"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -13,19 +12,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/rheostat-go/rheostat/internal/answers"
 	"github.com/rheostat-go/rheostat/traffic"
 )
-
-// bounds are those of package proxy: dense where services live and coarse above,
-// and they hit the usual objectives exactly.
-var bounds = [...]time.Duration{
-	500 * time.Microsecond, 1 * time.Millisecond, 2 * time.Millisecond, 3 * time.Millisecond, 5 * time.Millisecond,
-	7500 * time.Microsecond, 10 * time.Millisecond, 15 * time.Millisecond, 20 * time.Millisecond, 30 * time.Millisecond,
-	50 * time.Millisecond, 75 * time.Millisecond, 100 * time.Millisecond, 150 * time.Millisecond, 200 * time.Millisecond,
-	250 * time.Millisecond, 300 * time.Millisecond, 400 * time.Millisecond, 500 * time.Millisecond, 750 * time.Millisecond,
-	1 * time.Second, 1500 * time.Millisecond, 2 * time.Second, 2500 * time.Millisecond, 3 * time.Second,
-	5 * time.Second, 7500 * time.Millisecond, 10 * time.Second, 15 * time.Second, 30 * time.Second,
-}
 
 // arm is one side by name, and what it was given and has answered.
 type arm struct {
@@ -35,25 +24,19 @@ type arm struct {
 
 	given    atomic.Uint64
 	active   atomic.Int64
-	errors   atomic.Uint64
 	canceled atomic.Uint64
-	latency  [len(bounds) + 1]atomic.Uint64
+	answers  answers.Counter
 }
 
 func newArm(name string) *arm { return &arm{name: name, since: time.Now()} }
 
-// record counts a call that has ended. The request is counted before its error,
-// and read after it, so that errors never outnumber requests.
+// record counts a call that has ended.
 func (a *arm) record(ctx context.Context, took time.Duration, err error, failed func(error) bool) {
 	if err != nil && status.Code(err) == codes.Canceled && ctx.Err() != nil {
 		a.canceled.Add(1)
 		return
 	}
-	i, _ := slices.BinarySearch(bounds[:], took)
-	a.latency[i].Add(1)
-	if err != nil && failed(err) {
-		a.errors.Add(1)
-	}
+	a.answers.Record(took, err != nil && failed(err))
 }
 
 // Failed reports whether err is the server's failure: the codes that are an HTTP
@@ -84,7 +67,7 @@ func (c *Conn) Meter(ctx context.Context) (map[string]traffic.Reading, error) {
 
 // Bounds are the upper bounds of the latency counts of Totals, in rising order.
 // They are the same for as long as the program runs.
-func (c *Conn) Bounds() []time.Duration { return slices.Clone(bounds[:]) }
+func (c *Conn) Bounds() []time.Duration { return answers.Bounds() }
 
 // Totals is what an arm has answered since it was added, for a judge:
 // [github.com/rheostat-go/rheostat/analysis.FromTotals] reads it. All counts only rise.
@@ -105,12 +88,7 @@ func (c *Conn) Totals(arm string) (requests, errors uint64, latency []uint64, si
 	if a == nil {
 		return 0, 0, nil, time.Time{}, false
 	}
-	errors = a.errors.Load()
-	latency = make([]uint64, len(a.latency))
-	for i := range a.latency {
-		latency[i] = a.latency[i].Load()
-		requests += latency[i]
-	}
+	requests, errors, latency = a.answers.Totals()
 	return requests, errors, latency, a.since, true
 }
 

@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
+
+	"github.com/rheostat-go/rheostat/internal/answers"
 )
 
 // arm is one side by name. It lives as long as the name is known; its backends
@@ -18,9 +21,11 @@ import (
 type arm struct {
 	name     string
 	pool     *pool
+	since    time.Time
 	given    atomic.Uint64 // requests
+	canceled atomic.Uint64
 	inFlight inFlight
-	counters counters
+	answers  answers.Counter
 	open     openSet
 	copies   copyCounters
 }
@@ -52,8 +57,7 @@ func (p *Proxy) SetArm(name string, backends ...*url.URL) error {
 		known.pool.set(backends)
 		return nil
 	}
-	a := &arm{name: name}
-	a.counters.begin()
+	a := &arm{name: name, since: time.Now()}
 	a.pool = newPool(name, p.options.Ejection, p.log)
 	a.pool.set(backends)
 	p.changeArms(func(arms map[string]*arm) { arms[name] = a })

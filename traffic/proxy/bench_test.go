@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rheostat-go/rheostat/traffic"
 )
@@ -51,15 +50,6 @@ func BenchmarkPick(b *testing.B) {
 			}
 		})
 	}
-}
-
-func BenchmarkRecord(b *testing.B) {
-	var c counters
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			c.record(3*time.Millisecond, false)
-		}
-	})
 }
 
 // BenchmarkHandler compares with a reverse proxy as carefully tuned, which

@@ -117,7 +117,7 @@ func (d *download) Read(b []byte) (int, error) {
 	n, err := d.ReadCloser.Read(b)
 	if err != nil {
 		if !errors.Is(err, io.EOF) && !clientLeft(d.ctx) && (d.upload == nil || !d.upload.failed.Load()) && !d.told.Swap(true) {
-			d.arm.counters.errors.Add(1)
+			d.arm.answers.Fail()
 		}
 		d.end()
 	}

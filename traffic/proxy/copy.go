@@ -106,7 +106,7 @@ func (p *Proxy) exchange(a *arm, req *http.Request) {
 	begun := time.Now()
 	res, err := p.tryCopy(a, req.WithContext(ctx))
 	failed := err != nil || res.StatusCode >= http.StatusInternalServerError
-	a.copies.sent.record(time.Since(begun), failed)
+	a.copies.sent.Record(time.Since(begun), failed)
 	if err != nil {
 		p.log.DebugContext(ctx, "backend did not answer a copy", "arm", a.name, "method", req.Method, "err", err)
 		return
@@ -117,7 +117,7 @@ func (p *Proxy) exchange(a *arm, req *http.Request) {
 	}
 	_, err = io.CopyN(io.Discard, res.Body, mirrorAnswer)
 	if err != nil && !errors.Is(err, io.EOF) && ctx.Err() == nil && !failed {
-		a.copies.sent.errors.Add(1)
+		a.copies.sent.Fail()
 	}
 }
 

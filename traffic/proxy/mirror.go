@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rheostat-go/rheostat/internal/answers"
 	"github.com/rheostat-go/rheostat/traffic"
 )
 
@@ -99,19 +100,15 @@ func (p *Proxy) Copies(arm string) Copies {
 	}
 	m := &a.copies
 	c := Copies{
-		Errors: m.sent.errors.Load(), Latency: make([]uint64, len(m.sent.latency)),
 		Busy: m.busy.Load(), Large: m.large.Load(), Cut: m.cut.Load(), Late: m.late.Load(), Upgrades: m.upgrades.Load(),
 	}
-	for i := range m.sent.latency {
-		c.Latency[i] = m.sent.latency[i].Load()
-		c.Requests += c.Latency[i]
-	}
+	c.Requests, c.Errors, c.Latency = m.sent.Totals()
 	return c
 }
 
 // copyCounters count the copies for one arm.
 type copyCounters struct {
-	sent                             counters
+	sent                             answers.Counter
 	busy, large, cut, late, upgrades atomic.Uint64
 }
 

@@ -58,21 +58,19 @@ func (s *sender) send(req *http.Request, t *trip) (*http.Response, error) {
 		up.settle()
 	}
 	t.took = time.Since(begun)
-	counters := &s.arm.counters
 	if err != nil {
 		switch {
 		case clientLeft(req.Context()):
-			counters.canceled.Add(1)
+			s.arm.canceled.Add(1)
 		case up != nil && up.failed.Load():
-			counters.canceled.Add(1)
+			s.arm.canceled.Add(1)
 			err = fmt.Errorf("%w: %w", errUpload, err)
 		default:
-			counters.record(t.took, true)
+			s.arm.answers.Record(t.took, true)
 		}
 		return nil, err
 	}
-	failed := res.StatusCode >= http.StatusInternalServerError
-	counters.record(t.took, failed)
+	s.arm.answers.Record(t.took, res.StatusCode >= http.StatusInternalServerError)
 	return res, nil
 }
 

@@ -1,0 +1,140 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package flags
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// ParseDocument reads a document in JSON. A flag that cannot be read is a Problem
+// of the document and not an error, so that it takes no other flag along.
+func ParseDocument(data []byte) (Document, error) {
+	var raw struct {
+		Flags    map[string]json.RawMessage `json:"flags"`
+		Segments map[string]*Segment        `json:"segments"`
+		Layers   map[string]*Layer          `json:"layers"`
+		Holdouts map[string]*Holdout        `json:"holdouts"`
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return Document{}, fmt.Errorf("flags: document: %w", err)
+	}
+	if raw.Flags == nil {
+		return Document{}, fmt.Errorf("flags: document: no field %q", "flags")
+	}
+	doc := Document{Flags: make(map[string]*Flag, len(raw.Flags)), Segments: raw.Segments, Layers: raw.Layers, Holdouts: raw.Holdouts}
+	for _, key := range slices.Sorted(maps.Keys(raw.Flags)) {
+		f, err := ParseFlag(key, raw.Flags[key])
+		if err != nil {
+			doc.Problems = append(doc.Problems, Problem{Flag: key, Err: err})
+			continue
+		}
+		doc.Flags[key] = f
+	}
+	return doc, nil
+}
+
+// ParseFlag reads one flag in JSON. The key counts, whatever the text says.
+func ParseFlag(key string, data []byte) (*Flag, error) {
+	f := new(Flag)
+	if err := json.Unmarshal(data, f); err != nil {
+		return nil, err
+	}
+	f.Key = key
+	return f, nil
+}
+
+// Clone is a copy that shares nothing with f but its Logic.
+func (f *Flag) Clone() *Flag {
+	text, err := json.Marshal(f)
+	if err == nil {
+		var c *Flag
+		if c, err = ParseFlag(f.Key, text); err == nil {
+			c.Logic = f.Logic
+			return c
+		}
+	}
+	panic("BUG: flags: a flag does not survive its own JSON: " + err.Error())
+}
+
+// plain has the fields of Flag without its methods.
+type plain Flag
+
+// UnmarshalJSON reads a flag, and keeps the fields it does not know in Extra.
+func (f *Flag) UnmarshalJSON(b []byte) error {
+	var p plain
+	extra, err := unmarshalExtra(b, &p)
+	if err != nil {
+		return err
+	}
+	*f = Flag(p)
+	f.Extra = extra
+	return nil
+}
+
+// MarshalJSON writes a flag with its Extra, in the order of the names.
+func (f Flag) MarshalJSON() ([]byte, error) { return marshalExtra(plain(f), f.Extra) }
+
+type plainRollout Rollout
+
+// UnmarshalJSON reads a rollout, and keeps the fields it does not know in Extra.
+func (r *Rollout) UnmarshalJSON(b []byte) error {
+	var p plainRollout
+	extra, err := unmarshalExtra(b, &p)
+	if err != nil {
+		return err
+	}
+	*r = Rollout(p)
+	r.Extra = extra
+	return nil
+}
+
+// MarshalJSON writes a rollout with its Extra.
+func (r Rollout) MarshalJSON() ([]byte, error) { return marshalExtra(plainRollout(r), r.Extra) }
+
+func unmarshalExtra(b []byte, into any) (map[string]json.RawMessage, error) {
+	if err := json.Unmarshal(b, into); err != nil {
+		return nil, err
+	}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(b, &all); err != nil {
+		return nil, err
+	}
+	for i, t := 0, reflect.TypeOf(into).Elem(); i < t.NumField(); i++ {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		delete(all, name)
+	}
+	if len(all) == 0 {
+		return nil, nil //nolint:nilnil // nothing is left over
+	}
+	return all, nil
+}
+
+func marshalExtra(v any, extra map[string]json.RawMessage) ([]byte, error) {
+	text, err := json.Marshal(v)
+	if err != nil || len(extra) == 0 {
+		return text, err
+	}
+	var b bytes.Buffer
+	b.Write(text[:len(text)-1])
+	for _, name := range slices.Sorted(maps.Keys(extra)) {
+		quoted, err := json.Marshal(name)
+		if err != nil {
+			return nil, err
+		}
+		if b.Len() > 1 {
+			b.WriteByte(',')
+		}
+		b.Write(quoted)
+		b.WriteByte(':')
+		b.Write(extra[name])
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}

@@ -1,0 +1,194 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package flags
+
+import (
+	"encoding/json"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+)
+
+// inline is how many attributes a context holds without heap.
+const inline = 8
+
+// Context says who asks: a key, and attributes that clauses test. It is a value,
+// built on the stack for up to eight attributes:
+//
+//	who := flags.User("user-42").Str("plan", "pro").Num("build", 512)
+//
+// A name may be given several times, and then means all its values: a clause
+// holds when it holds for any of them. The zero Context is nobody: it is in no
+// split that leaves anybody out. A context may be read by many goroutines.
+type Context struct {
+	key  string
+	n    int
+	near [inline]attribute
+	more []attribute
+}
+
+type attribute struct {
+	name  string
+	value Value
+}
+
+// User is the context of the unit with that key: a user, a session, a tenant.
+func User(key string) Context { return Context{key: key} }
+
+// Str is the context with a string attribute more.
+func (c Context) Str(name, value string) Context {
+	c.add(name, Value{text: value, kind: StringKind})
+	return c
+}
+
+// Num is the context with a number more.
+func (c Context) Num(name string, value float64) Context {
+	c.add(name, Value{num: value, kind: NumberKind})
+	return c
+}
+
+// Bool is the context with a boolean more.
+func (c Context) Bool(name string, value bool) Context {
+	c.add(name, Truth(value))
+	return c
+}
+
+// Time is the context with a time more.
+func (c Context) Time(name string, value time.Time) Context {
+	c.add(name, Instant(value))
+	return c
+}
+
+// With is the context with any value more. A value of no kind adds nothing.
+func (c Context) With(name string, value Value) Context {
+	if value.kind != None {
+		c.add(name, value)
+	}
+	return c
+}
+
+func (c *Context) add(name string, value Value) {
+	if c.n < inline {
+		c.near[c.n] = attribute{name, value}
+		c.n++
+		return
+	}
+	// A copy: two contexts may have been grown from one.
+	c.more = append(slices.Clip(c.more), attribute{name, value})
+}
+
+// Key is the key of the unit, or "".
+func (c *Context) Key() string { return c.key }
+
+// Get is the first value of that name. The name "key" is the unit's key, unless
+// an attribute is called so.
+func (c *Context) Get(name string) (Value, bool) {
+	for i := range c.n {
+		if c.near[i].name == name {
+			return c.near[i].value, true
+		}
+	}
+	for i := range c.more {
+		if c.more[i].name == name {
+			return c.more[i].value, true
+		}
+	}
+	if name == keyAttribute && c.key != "" {
+		return Text(c.key), true
+	}
+	return Value{}, false
+}
+
+// All are the attributes in the order they were given, without the key.
+func (c *Context) All() iter.Seq2[string, Value] {
+	return func(yield func(string, Value) bool) {
+		for i := range c.n {
+			if !yield(c.near[i].name, c.near[i].value) {
+				return
+			}
+		}
+		for i := range c.more {
+			if !yield(c.more[i].name, c.more[i].value) {
+				return
+			}
+		}
+	}
+}
+
+// keyAttribute is the name by which clauses and splits mean the unit's key.
+const keyAttribute = "key"
+
+// unit is whom a split by that attribute draws for: the key, or an attribute's
+// text. Numbers count as what they are written like.
+func (c *Context) unit(by string) string {
+	if by == "" {
+		return c.key
+	}
+	v, _ := c.Get(by)
+	switch v.kind {
+	case StringKind:
+		return v.text
+	case None:
+		return ""
+	default:
+		return v.String()
+	}
+}
+
+// targetingKey is what OpenFeature and flagd call the unit's key.
+const targetingKey = "targetingKey"
+
+// FromMap is the context of attributes in JSON's types, as OpenFeature and web
+// requests carry them. The entry targetingKey is the unit's key. Nested objects
+// become names with dots, lists become several values; null is left out.
+func FromMap(attributes map[string]any) Context {
+	var c Context
+	c.key, _ = attributes[targetingKey].(string)
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		if name != targetingKey {
+			c.addAny(name, attributes[name])
+		}
+	}
+	return c
+}
+
+func (c *Context) addAny(name string, value any) {
+	switch x := value.(type) {
+	case string:
+		c.add(name, Text(x))
+	case bool:
+		c.add(name, Truth(x))
+	case float64:
+		c.add(name, Number(x))
+	case float32:
+		c.add(name, Number(float64(x)))
+	case int:
+		c.add(name, Number(float64(x)))
+	case int32:
+		c.add(name, Number(float64(x)))
+	case int64:
+		c.add(name, Number(float64(x)))
+	case json.Number:
+		if n, err := x.Float64(); err == nil {
+			c.add(name, Number(n))
+		}
+	case time.Time:
+		c.add(name, Instant(x))
+	case Value:
+		*c = c.With(name, x)
+	case map[string]any:
+		for _, inner := range slices.Sorted(maps.Keys(x)) {
+			c.addAny(name+"."+inner, x[inner])
+		}
+	case []any:
+		for _, item := range x {
+			c.addAny(name, item)
+		}
+	case []string:
+		for _, item := range x {
+			c.add(name, Text(item))
+		}
+	}
+}

@@ -1,0 +1,291 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package flags
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sync/atomic"
+)
+
+// snapshot is all flags at one instant, ready to be evaluated. It never changes.
+type snapshot struct {
+	id uint64 // never the same twice in this process
+	// index are the places of keys in flags. Snapshots share it while no key is new,
+	// so that an update copies pointers and no map.
+	index map[string]int32
+	flags []*compiled // nil where a flag is gone
+	env   *environment
+	doc   Document // segments, layers and holdouts as written
+	// replaced is closed when another snapshot takes over.
+	replaced chan struct{}
+}
+
+var snapshots atomic.Uint64
+
+// find is the flag of that key, or nil.
+func (s *snapshot) find(key string) *compiled {
+	if i, ok := s.index[key]; ok {
+		return s.flags[i]
+	}
+	return nil
+}
+
+// with is the snapshot after an update. What is not sound in the update keeps the
+// last form that was, and is reported.
+func (s *snapshot) with(u Update) (*snapshot, []Problem) {
+	next := &snapshot{id: snapshots.Add(1), index: s.index, env: s.env, replaced: make(chan struct{})}
+	problems := slices.Clone(u.Problems)
+	moved := next.environ(s, u, func(p Problem) { problems = append(problems, p) })
+	if u.Full {
+		next.start(s, u)
+	} else {
+		next.flags = slices.Clone(s.flags)
+		for _, key := range u.Removed {
+			if i, ok := next.index[key]; ok {
+				next.flags[i] = nil
+			}
+		}
+	}
+	changed := u.Flags
+	if moved { // everything may refer to what has moved
+		changed = maps.Clone(u.Flags)
+		if changed == nil {
+			changed = make(map[string]*Flag)
+		}
+		for _, f := range next.flags {
+			if f != nil && changed[f.source.Key] == nil {
+				changed[f.source.Key] = f.source
+			}
+		}
+	}
+	return next, append(problems, next.insert(changed, moved)...)
+}
+
+// start lays out the flags that survive a full update: those it has, and those that
+// it could not read.
+func (s *snapshot) start(before *snapshot, u Update) {
+	s.index = make(map[string]int32, len(u.Flags))
+	keep := func(key string) {
+		if f := before.find(key); f != nil {
+			s.put(f)
+		}
+	}
+	for key := range u.Flags {
+		keep(key)
+	}
+	for _, p := range u.Problems {
+		if _, ok := s.index[p.Flag]; !ok {
+			keep(p.Flag)
+		}
+	}
+}
+
+// put stores a flag under its key. The index must be this snapshot's own if the
+// key is new.
+func (s *snapshot) put(f *compiled) {
+	if i, ok := s.index[f.source.Key]; ok {
+		s.flags[i] = f
+		return
+	}
+	s.index[f.source.Key] = int32(len(s.flags)) //nolint:gosec // fewer than two billion flags
+	s.flags = append(s.flags, f)
+}
+
+// insert compiles flags and stores those that are sound. Flags that have not
+// changed are left alone, unless what they refer to has.
+func (s *snapshot) insert(changed map[string]*Flag, moved bool) []Problem {
+	var problems []Problem
+	var ready []*compiled
+	own := false
+	for _, key := range slices.Sorted(maps.Keys(changed)) {
+		f := changed[key]
+		old := s.find(key)
+		if old != nil && !moved && same(old.source, f) {
+			continue
+		}
+		if f.Key != key {
+			problems = append(problems, Problem{Flag: key, Path: "key", Err: fmt.Errorf("says %q", f.Key)})
+			continue
+		}
+		next, found := compile(f, s.env)
+		problems = append(problems, found...)
+		if next == nil {
+			continue
+		}
+		if old != nil {
+			next.seen = old.seen
+		}
+		if _, ok := s.index[key]; !ok && !own {
+			s.index, own = maps.Clone(s.index), true
+			if s.index == nil {
+				s.index = make(map[string]int32)
+			}
+		}
+		ready = append(ready, next)
+	}
+	return append(problems, s.link(ready)...)
+}
+
+// same reports whether a flag needs no compiling because it is the one we have.
+func same(a, b *Flag) bool { return a == b }
+
+// link stores flags one by one, and refuses those that would close a circle of
+// prerequisites. Others may have to go first: it goes round until nothing moves.
+func (s *snapshot) link(ready []*compiled) []Problem {
+	for {
+		var circular []*compiled
+		for _, f := range ready {
+			if s.reaches(f.needs, f.source.Key, make(map[string]bool)) {
+				circular = append(circular, f)
+				continue
+			}
+			s.put(f)
+		}
+		if len(circular) == 0 {
+			return s.missing(ready)
+		}
+		if len(circular) == len(ready) {
+			problems := make([]Problem, 0, len(circular))
+			for _, f := range circular {
+				problems = append(problems, Problem{
+					Flag: f.source.Key, Path: "prerequisites", Err: fmt.Errorf("the flag needs itself, by way of others"),
+				})
+			}
+			return problems
+		}
+		ready = circular
+	}
+}
+
+// reaches reports whether prerequisites lead to the flag of that key.
+func (s *snapshot) reaches(needs []need, key string, seen map[string]bool) bool {
+	for _, n := range needs {
+		if n.flag == key {
+			return true
+		}
+		if f := s.find(n.flag); f != nil && !seen[n.flag] {
+			seen[n.flag] = true
+			if s.reaches(f.needs, key, seen) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// missing warns of prerequisites that do not exist.
+func (s *snapshot) missing(ready []*compiled) []Problem {
+	var problems []Problem
+	for _, f := range ready {
+		for i, n := range f.needs {
+			if s.find(n.flag) == nil {
+				problems = append(problems, Problem{
+					Flag: f.source.Key, Path: fmt.Sprintf("prerequisites[%d].flag", i), Warning: true,
+					Err: fmt.Errorf("there is no flag %q, so nobody is let in", n.flag),
+				})
+			}
+		}
+	}
+	return problems
+}
+
+// environ takes over or compiles what flags refer to, and reports whether it moved.
+func (s *snapshot) environ(before *snapshot, u Update, report func(Problem)) bool {
+	s.doc = Document{Segments: before.doc.Segments, Layers: before.doc.Layers, Holdouts: before.doc.Holdouts}
+	if s.env != nil && u.Segments == nil && u.Layers == nil && u.Holdouts == nil && !u.Full {
+		return false
+	}
+	if u.Full || u.Segments != nil {
+		s.doc.Segments = u.Segments
+	}
+	if u.Full || u.Layers != nil {
+		s.doc.Layers = u.Layers
+	}
+	if u.Full || u.Holdouts != nil {
+		s.doc.Holdouts = u.Holdouts
+	}
+	s.env = compileEnvironment(&s.doc, before.env, report)
+	return true
+}
+
+// compileEnvironment readies segments, layers and holdouts. Those that are not sound
+// stay as they were before, if they were.
+func compileEnvironment(doc *Document, before *environment, report func(Problem)) *environment {
+	if before == nil {
+		before = &environment{}
+	}
+	env := &environment{segments: map[string]*segment{}, layers: map[string]*lottery{}, holdouts: map[string]*lottery{}}
+	for _, name := range slices.Sorted(maps.Keys(doc.Segments)) {
+		env.segments[name] = before.segments[name]
+		if s := compileSegment(name, doc.Segments[name], report); s != nil {
+			env.segments[name] = s
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(doc.Layers)) {
+		l := doc.Layers[name]
+		env.layers[name] = newLottery("layer", name, l.Salt, l.By, 0)
+	}
+	for _, name := range slices.Sorted(maps.Keys(doc.Holdouts)) {
+		h := doc.Holdouts[name]
+		env.holdouts[name] = newLottery("holdout", name, h.Salt, h.By, h.Percent)
+	}
+	return env
+}
+
+// newLottery draws with a salt of its own kind, so that a layer, a holdout and a flag of one
+// name do not draw the same people.
+func newLottery(kind, name, salt, by string, part Percent) *lottery {
+	if salt == "" {
+		salt = kind + ":" + name + ":"
+	}
+	d, err := newDraw(Murmur3, salt)
+	if err != nil {
+		panic("BUG: flags: " + err.Error())
+	}
+	return &lottery{draw: d, by: by, part: part}
+}
+
+func compileSegment(name string, in *Segment, report func(Problem)) *segment {
+	out := &segment{keys: setOf(in.Keys), excluded: setOf(in.Excluded)}
+	sound := true
+	for i, when := range in.Rules {
+		clauses := compileClauses(when, &environment{}, fmt.Sprintf("segments.%s.rules[%d]", name, i), func(path string, err error) {
+			sound = false
+			report(Problem{Path: path, Err: err})
+		})
+		if len(when) == 0 {
+			sound = false
+			report(Problem{Path: fmt.Sprintf("segments.%s.rules[%d]", name, i), Err: fmt.Errorf("has no clause, and would have everybody in")})
+		}
+		out.rules = append(out.rules, clauses)
+	}
+	if !sound {
+		return nil
+	}
+	return out
+}
+
+func setOf(keys []string) map[string]struct{} {
+	set := make(map[string]struct{}, len(keys))
+	for _, key := range keys {
+		if key != "" {
+			set[key] = struct{}{}
+		}
+	}
+	return set
+}
+
+// document is the flags as they were written.
+func (s *snapshot) document() Document {
+	doc := s.doc
+	doc.Flags = make(map[string]*Flag, len(s.flags))
+	for _, f := range s.flags {
+		if f != nil {
+			doc.Flags[f.source.Key] = f.source
+		}
+	}
+	return doc
+}

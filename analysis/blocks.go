@@ -18,17 +18,9 @@ import (
 // gatherer, and keeps what that has gathered in the rollout's state.
 type blocks struct {
 	source Source
-	pace   pace
+	pace   Pace   // as filled
 	of     string // tells the states of judges apart that ask different things
 	gather func() gatherer
-}
-
-// pace is when the source is read, and how long it may fail to say anything.
-type pace struct {
-	Interval   time.Duration
-	Warmup     time.Duration
-	IdleLimit  int
-	ErrorLimit int
 }
 
 // gatherer is what one kind of judge makes of blocks. Its JSON is its memory.
@@ -144,7 +136,7 @@ func (j *blocks) warming(s *blocksState) bool {
 // failedToRead counts an error of the source. The block goes on, so that nothing is
 // lost when the source comes back.
 func (j *blocks) failedToRead(s *blocksState, c Check, err error) {
-	limit := j.pace.ErrorLimit
+	limit := j.pace.ConsecutiveErrorLimit
 	s.SourceErrors = min(s.SourceErrors+1, limit+1) // more are not told apart
 	v := Pending
 	if s.SourceErrors > limit {

@@ -99,7 +99,7 @@ func (j *blocks) mine(s *blocksState) error {
 		return fmt.Errorf("it has version %d, this is %d", s.Version, blocksVersion)
 	case s.Of != j.of:
 		return errors.New("it is of another judge or other options")
-	case !within(s.Idle, maxLimit) || !within(s.SourceErrors, j.pace.ErrorLimit):
+	case !within(s.Idle, maxLimit) || !within(s.SourceErrors, j.pace.ConsecutiveErrorLimit):
 		return errors.New("its counts are beyond the limits")
 	case s.At.IsZero() || !s.Next.After(s.At) || s.Next.After(s.At.Add(j.pace.Interval)):
 		return errors.New("its times do not fit the interval")

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 )
 
 // Bounds is what a value must keep to, its ends included. [AtMost], [AtLeast] and
@@ -70,8 +69,3 @@ func (b Bounds) text(number func(float64) string) string {
 	}
 	return "no bounds"
 }
-
-// plainNumber keeps as many digits as tell one number from its neighbours on a page.
-func plainNumber(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
-
-func percent(v float64) string { return strconv.FormatFloat(v*100, 'g', 4, 64) + "%" }

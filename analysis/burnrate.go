@@ -79,7 +79,7 @@ func NewBurnRate(src Source, o BurnRateOptions) (*BurnRate, error) {
 	if o.Hold == 0 {
 		o.Hold = time.Minute
 	}
-	p, err := o.Pace.filled()
+	p, err := o.Pace.filledField()
 	switch {
 	case src == nil:
 		err = errors.New("it has no source")

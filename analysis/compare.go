@@ -4,6 +4,7 @@
 package analysis
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -136,8 +137,8 @@ func NewCompare(src Source, o CompareOptions) (*Compare, error) {
 	if src == nil {
 		return nil, errors.New("analysis: compare: it has no source")
 	}
-	o = o.withDefaults()
-	if err := o.check(); err != nil {
+	o, err := o.filled()
+	if err != nil {
 		return nil, fmt.Errorf("analysis: compare: %w", err)
 	}
 	return &Compare{blocks{
@@ -146,78 +147,42 @@ func NewCompare(src Source, o CompareOptions) (*Compare, error) {
 	}}, nil
 }
 
-func (o CompareOptions) pace() pace {
-	return pace{Interval: o.Interval, Warmup: o.Warmup, IdleLimit: o.IdleLimit, ErrorLimit: o.ConsecutiveErrorLimit}
-}
-
-func (o CompareOptions) withDefaults() CompareOptions {
+// filled is o with its defaults. The error names the field that is wrong.
+func (o CompareOptions) filled() (CompareOptions, error) {
 	d := Default()
-	if o.Interval == 0 {
-		o.Interval = d.Interval
-	}
-	if o.Risk == 0 {
-		o.Risk = d.Risk
-	}
-	if o.SafeRisk == 0 {
-		o.SafeRisk = d.SafeRisk
-	}
-	if o.Errors == (Tolerance{}) {
-		o.Errors = d.Errors
-	}
-	if o.Latency == (Tolerance{}) {
-		o.Latency = d.Latency
-	}
-	if o.IdleLimit == 0 {
-		o.IdleLimit = d.IdleLimit
+	o.Risk = cmp.Or(o.Risk, d.Risk)
+	o.SafeRisk = cmp.Or(o.SafeRisk, d.SafeRisk)
+	o.Errors = cmp.Or(o.Errors, d.Errors)
+	o.Latency = cmp.Or(o.Latency, d.Latency)
+	p, err := o.pace().filled()
+	o.Interval, o.Warmup, o.IdleLimit, o.ConsecutiveErrorLimit = p.Interval, p.Warmup, p.IdleLimit, p.ConsecutiveErrorLimit
+	if err == nil {
+		err = errors.Join(checkChance("Risk", o.Risk), checkChance("SafeRisk", o.SafeRisk))
 	}
 	switch {
-	case o.ConsecutiveErrorLimit == 0:
-		o.ConsecutiveErrorLimit = d.ConsecutiveErrorLimit
-	case o.ConsecutiveErrorLimit < 0:
-		o.ConsecutiveErrorLimit = 0
+	case err != nil:
+	case !(o.Worth >= 0 && o.Worth < 1):
+		err = fmt.Errorf("%s %v: want 0 for none, or a share below 1", "Worth", o.Worth)
+	default:
+		err = errors.Join(o.Errors.check("Errors"), o.Latency.check("Latency"))
 	}
-	return o
+	return o, err
 }
 
-func (o CompareOptions) check() error {
-	for _, p := range [...]struct {
-		name  string
-		value float64
-	}{{"Risk", o.Risk}, {"SafeRisk", o.SafeRisk}} {
-		if !(p.value > 0 && p.value < 1) {
-			return fmt.Errorf("%s %v: want a number between 0 and 1", p.name, p.value)
-		}
-	}
-	for _, t := range [...]struct {
-		name string
-		Tolerance
-	}{{"Errors", o.Errors}, {"Latency", o.Latency}} {
-		for _, m := range [...]struct {
-			name string
-			Margin
-		}{{"Harm", t.Harm}, {"Safe", t.Safe}} {
-			if !(m.Ratio > 0 && m.Ratio <= 100) || !(m.Abs >= 0 && m.Abs < 1) {
-				return fmt.Errorf("%s.%s %+v: want a Ratio above 0 and up to 100, and an Abs from 0 to below 1", t.name, m.name, m.Margin)
-			}
-		}
-		if !(t.Limit >= 0 && t.Limit < 1) {
-			return fmt.Errorf("%s.Limit %v: want 0 or more, and below 1", t.name, t.Limit)
-		}
-		if t.Safe.Ratio < t.Harm.Ratio || t.Safe.Abs <= t.Harm.Abs {
-			return fmt.Errorf("%s.Safe %+v: want it wider than Harm %+v, or nothing can be shown to be safe", t.name, t.Safe, t.Harm)
-		}
+func (o CompareOptions) pace() Pace {
+	return Pace{Interval: o.Interval, Warmup: o.Warmup, IdleLimit: o.IdleLimit, ConsecutiveErrorLimit: o.ConsecutiveErrorLimit}
+}
+
+// check reports margins that cannot be meant.
+func (t Tolerance) check(name string) error {
+	if err := errors.Join(t.Harm.check(name+".Harm"), t.Safe.check(name+".Safe")); err != nil {
+		return err
 	}
 	switch {
-	case !(o.Worth >= 0 && o.Worth < 1):
-		return fmt.Errorf("%s %v: want 0 for none, or a share below 1", "Worth", o.Worth)
-	case o.Interval < 0 || o.Interval > 24*time.Hour:
-		return fmt.Errorf("%s %v: want 0 for 10 seconds, or more", "Interval", o.Interval)
-	case o.Warmup < 0:
-		return fmt.Errorf("%s %v: want 0 or more", "Warmup", o.Warmup)
-	case o.IdleLimit < 0 || o.IdleLimit > maxLimit:
-		return fmt.Errorf("IdleLimit %d: want 0 for three, up to %d", o.IdleLimit, maxLimit)
-	case o.ConsecutiveErrorLimit > maxLimit:
-		return fmt.Errorf("ConsecutiveErrorLimit %d: want at most %d", o.ConsecutiveErrorLimit, maxLimit)
+	case !(t.Limit >= 0 && t.Limit < 1):
+		return fmt.Errorf("%s.Limit %v: want 0 or more, and below 1", name, t.Limit)
+	case t.Safe.Ratio < t.Harm.Ratio || t.Safe.Abs <= t.Harm.Abs:
+		return fmt.Errorf("%s.Safe %+v: want it wider than Harm %+v, or nothing can be shown to be safe", name, t.Safe, t.Harm)
 	}
 	return nil
 }

@@ -3,7 +3,10 @@
 
 package analysis
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // block is what both arms counted over the same time: requests, and how many of
 // them were bad. A block is used once.
@@ -14,12 +17,26 @@ type block struct {
 // tallied is requests and how many of them were bad.
 type tallied struct{ n, bad float64 }
 
+// share is the share of bad ones, 0 of none.
+func (t tallied) share() float64 { return t.bad / max(t.n, 1) }
+
+// counted reports whether it can have been counted.
+func (t tallied) counted() bool { return finite(t.n, t.bad) && t.bad >= 0 && t.bad <= t.n }
+
 // Margin is how much worse than stable the candidate may be: its share of bad
 // requests may be Ratio times stable's, and Abs on top. Ratio 1 and Abs 0.005 is
 // half a percentage point; Ratio 0 forgets stable and leaves a fixed limit.
 type Margin struct {
 	Ratio float64 `json:"ratio"`
 	Abs   float64 `json:"abs"`
+}
+
+// check reports a margin that compares nothing.
+func (m Margin) check(name string) error {
+	if !(m.Ratio > 0 && m.Ratio <= 100) || !(m.Abs >= 0 && m.Abs < 1) {
+		return fmt.Errorf("%s %+v: want a Ratio above 0 and up to 100, and an Abs from 0 to below 1", name, m)
+	}
+	return nil
 }
 
 // of is the highest share that is not too bad beside stable's.

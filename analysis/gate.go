@@ -48,8 +48,8 @@ type gate struct {
 	Questions []question `json:"questions"`
 	// Raised counts the blocks that have raised the evidence of harm.
 	Raised int `json:"raised,omitempty"`
-	// weighed is what harm came to, once it is known.
-	weighed *float64
+	// sum is what harm comes to, where it has been weighed since the last block.
+	weighed bool
 	sum     float64
 }
 
@@ -126,7 +126,7 @@ func (g *gate) step() {
 // observe takes a block into account.
 func (g *gate) observe(candidate, stable *Counts) {
 	before := g.harm()
-	g.weighed = nil
+	g.weighed = false
 	for i := range g.Questions {
 		q := &g.Questions[i]
 		t := &g.o.Errors
@@ -199,21 +199,14 @@ func (g *gate) share(i int) float64 {
 // likely it is that the candidate does harm. A mean of e-values is one, whatever
 // the questions have to do with each other.
 func (g *gate) harm() float64 {
-	if g.weighed != nil {
-		return *g.weighed
+	if !g.weighed {
+		var logs, shares [maxBounds + 1]float64
+		n := len(g.Questions)
+		for i := range n {
+			logs[i], shares[i] = g.Questions[i].Harm.evidence(), g.share(i)
+		}
+		g.sum, g.weighed = logMean(logs[:n], shares[:n]), true
 	}
-	var each [maxBounds + 1]float64
-	top := math.Inf(-1)
-	for i := range g.Questions {
-		each[i] = g.Questions[i].Harm.evidence()
-		top = max(top, each[i])
-	}
-	sum := 0.0
-	for i := range g.Questions {
-		sum += g.share(i) * math.Exp(each[i]-top)
-	}
-	g.sum = top + math.Log(sum)
-	g.weighed = &g.sum
 	return g.sum
 }
 

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
-	"strconv"
 )
 
 // sound reports evidence that observe cannot have left, or that does not bear out
@@ -68,63 +66,4 @@ func (g *gate) sentence(evidence float64) string {
 		said += ", and stable got none to compare with"
 	}
 	return said + ": " + odds(evidence)
-}
-
-// odds says how strong evidence is.
-func odds(nats float64) string {
-	switch n := math.Exp(min(nats, 60*math.Ln10)); {
-	case n >= 1e12:
-		return "more than a trillion to 1 for harm"
-	case n >= 10:
-		return grouped(math.Floor(n)) + " to 1 for harm"
-	case n >= 1:
-		return strconv.FormatFloat(n, 'f', 1, 64) + " to 1 for harm"
-	default:
-		return "nothing speaks for harm"
-	}
-}
-
-// grouped is a whole number with its thousands apart: 108,000.
-func grouped(v float64) string {
-	s := []byte(strconv.FormatFloat(v, 'f', 0, 64))
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = slices.Insert(s, i, ',')
-	}
-	return string(s)
-}
-
-// confidence is between what the share behind bad of n lies, at every look at once:
-// the confidence sequence of the mixture over all shares with weights Beta(½,½)
-// (Robbins, "Statistical methods related to the law of the iterated logarithm", 1970).
-func confidence(bad, n, risk float64) (low, high float64) {
-	lbeta := func(a, b float64) float64 {
-		x, _ := math.Lgamma(a)
-		y, _ := math.Lgamma(b)
-		z, _ := math.Lgamma(a + b)
-		return x + y - z
-	}
-	mixture := lbeta(bad+0.5, n-bad+0.5) - lbeta(0.5, 0.5)
-	inside := func(p float64) bool {
-		p = clamp(p)
-		return mixture-bad*math.Log(p)-(n-bad)*math.Log1p(-p) < -math.Log(risk)
-	}
-	edge := func(in, out float64) float64 {
-		for range 40 {
-			if mid := (in + out) / 2; inside(mid) {
-				in = mid
-			} else {
-				out = mid
-			}
-		}
-		return (in + out) / 2
-	}
-	at := bad / n
-	low, high = 0, 1
-	if bad > 0 {
-		low = edge(at, 0)
-	}
-	if bad < n {
-		high = edge(at, 1)
-	}
-	return low, high
 }

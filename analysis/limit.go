@@ -79,8 +79,8 @@ func NewLimit(src Source, o LimitOptions) (*Limit, error) {
 			o.Beside = d.Latency.Harm
 		}
 	}
-	p, err := o.Pace.filled()
-	if err = errors.Join(err, chance("Risk", o.Risk), chance("SafeRisk", o.SafeRisk)); err == nil {
+	p, err := o.Pace.filledField()
+	if err = errors.Join(err, checkChance("Risk", o.Risk), checkChance("SafeRisk", o.SafeRisk)); err == nil {
 		err = o.check()
 	}
 	if src == nil {
@@ -102,10 +102,8 @@ func (o LimitOptions) check() error {
 		return fmt.Errorf("%s %v: want a share between 0 and 1; 1%% is 0.01", "Most", o.Most)
 	case o.Above < 0:
 		return fmt.Errorf("%s %v: want 0 for failures, or more", "Above", o.Above)
-	case !(o.Beside.Ratio > 0 && o.Beside.Ratio <= 100) || !(o.Beside.Abs >= 0 && o.Beside.Abs < 1):
-		return fmt.Errorf("%s %+v: want a Ratio above 0 and up to 100, and an Abs from 0 to below 1", "Beside", o.Beside)
 	}
-	return nil
+	return o.Beside.check("Beside")
 }
 
 // slowerThan counts the requests that took longer than a bound as those that failed.

@@ -119,12 +119,12 @@ func (o MannWhitneyOptions) withDefaults() MannWhitneyOptions {
 	for _, f := range [...]struct {
 		field *int
 		value int
-	}{{&o.MinSamples, 10}, {&o.Samples, max(60, o.MinSamples)}, {&o.IdleLimit, 3}, {&o.ConsecutiveErrorLimit, defaultErrorLimit}} {
+	}{{&o.MinSamples, 10}, {&o.Samples, max(60, o.MinSamples)}, {&o.IdleLimit, 3}} {
 		if *f.field == 0 {
 			*f.field = f.value
 		}
 	}
-	o.ConsecutiveErrorLimit = max(o.ConsecutiveErrorLimit, 0)
+	o.ConsecutiveErrorLimit = errorLimit(o.ConsecutiveErrorLimit)
 	if o.Interval == 0 {
 		o.Interval = defaultInterval
 	}
@@ -152,7 +152,7 @@ func (o MannWhitneyOptions) check(metrics int) error {
 	case o.ConsecutiveErrorLimit > maxLimit:
 		return fmt.Errorf("ConsecutiveErrorLimit %d: want at most %d", o.ConsecutiveErrorLimit, maxLimit)
 	}
-	return chance("Confidence", o.Confidence)
+	return checkChance("Confidence", o.Confidence)
 }
 
 func (o MannWhitneyOptions) checkGroups(groups map[string]bool) error {

@@ -35,7 +35,7 @@ func Mean(risk float64, parts ...Part) (*Combination, error) {
 	if risk == 0 {
 		risk = Default().Risk
 	}
-	if err := chance("risk", risk); err != nil {
+	if err := checkChance("risk", risk); err != nil {
 		return nil, fmt.Errorf("analysis: mean: %w", err)
 	}
 	parts = slices.Clone(parts)

@@ -9,17 +9,11 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 )
 
-const (
-	// maxState bounds what is read of a state: it came from a store that others
-	// write to. The states of this package stay far below it.
-	maxState = 1 << 20
-	// maxReason bounds a reason; it is saved and shown with the rollout.
-	maxReason = 400
-)
+// maxState bounds what is read of a state: it came from a store that others
+// write to. The states of this package stay far below it.
+const maxState = 1 << 20
 
 // recall reads a state into v and refuses what this package did not write: unknown
 // fields, more than one value, more than maxState.
@@ -45,23 +39,4 @@ func remember(v any) (State, error) {
 		return "", fmt.Errorf("analysis: state cannot be saved: %w", err)
 	}
 	return State(data), nil
-}
-
-// sentence makes text fit for a reason: one line, valid UTF-8, bounded.
-func sentence(text string) string {
-	text = strings.ToValidUTF8(text, "?")
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, text)
-	if len(text) <= maxReason {
-		return text
-	}
-	cut := maxReason - len("...")
-	for !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return text[:cut] + "..."
 }

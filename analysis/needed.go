@@ -27,8 +27,8 @@ type Need struct {
 // that a request gives (Wald, 1945); a rollout in two takes longer. A candidate that
 // is within the margin, which nothing will ever show to be harmful, is an error.
 func (o CompareOptions) Needed(stable, candidate, weight float64) (Need, error) {
-	o = o.withDefaults()
-	if err := o.check(); err != nil {
+	o, err := o.filled()
+	if err != nil {
 		return Need{}, fmt.Errorf("analysis: needed: %w", err)
 	}
 	for _, p := range [...]struct {
@@ -47,15 +47,21 @@ func (o CompareOptions) Needed(stable, candidate, weight float64) (Need, error) 
 		return Need{}, fmt.Errorf("analysis: needed: a candidate that fails %s is within the margin of stable's %s: nothing will show it to be harmful",
 			percent(candidate), percent(stable))
 	}
+	n := requestsFor(-math.Log(o.Risk), m, candidate, stable, (1-weight)/weight)
+	return Need{Candidate: n, Total: n / weight}, nil
+}
+
+// requestsFor is how many requests of the candidate give so many nats for harm, where
+// stable has others for each of them.
+func requestsFor(nats float64, m Margin, candidate, stable, others float64) float64 {
 	p, q := clamp(candidate), clamp(stable)
-	others := (1 - weight) / weight // requests of stable for each of the candidate's
 	at := m.nearest(1, others, p, q)
 	each := divergence(p, m.of(at)) + others*divergence(q, at)
-	// One alternative in the mixture is close to right, and failures are half of
-	// what is asked where latency is counted.
-	nats := -math.Log(o.Risk) + math.Log(alternatives) + math.Ln2
-	n := max(nats/each, 2)
-	return Need{Candidate: n, Total: n / weight}, nil
+	// Of the mixture one alternative is close to right, and failures are told from
+	// latency, where that is counted, and what is staked at first from the rest: a
+	// factor of failing·(1-kept), which is 0.6 or more.
+	nats += math.Log(alternatives) + math.Ln2
+	return max(nats/each, 2)
 }
 
 // divergence is what a request says on average for the share p, which is true,

@@ -4,8 +4,8 @@
 package analysis
 
 import (
+	"cmp"
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -25,76 +25,34 @@ type Pace struct {
 	ConsecutiveErrorLimit int
 }
 
-// filled is p with its defaults. The error names the field that is wrong.
-func (p Pace) filled() (pace, error) {
+// filled is p with its defaults, and with as many errors as are tolerated for
+// ConsecutiveErrorLimit. The error names the field that is wrong.
+func (p Pace) filled() (Pace, error) {
 	d := Default()
-	if p.Interval == 0 {
-		p.Interval = d.Interval
-	}
-	if p.IdleLimit == 0 {
-		p.IdleLimit = d.IdleLimit
-	}
-	switch {
-	case p.ConsecutiveErrorLimit == 0:
-		p.ConsecutiveErrorLimit = d.ConsecutiveErrorLimit
-	case p.ConsecutiveErrorLimit < 0:
-		p.ConsecutiveErrorLimit = 0
-	}
+	p.Interval = cmp.Or(p.Interval, d.Interval)
+	p.IdleLimit = cmp.Or(p.IdleLimit, d.IdleLimit)
+	p.ConsecutiveErrorLimit = errorLimit(p.ConsecutiveErrorLimit)
 	switch {
 	case p.Interval < 0 || p.Interval > 24*time.Hour:
-		return pace{}, fmt.Errorf("Pace.Interval %v: want 0 for 10 seconds, or up to a day", p.Interval)
+		return Pace{}, fmt.Errorf("%s %v: want 0 for 10 seconds, or up to a day", "Interval", p.Interval)
 	case p.Warmup < 0:
-		return pace{}, fmt.Errorf("Pace.Warmup %v: want 0 or more", p.Warmup)
+		return Pace{}, fmt.Errorf("%s %v: want 0 or more", "Warmup", p.Warmup)
 	case p.IdleLimit < 0 || p.IdleLimit > maxLimit:
-		return pace{}, fmt.Errorf("Pace.IdleLimit %d: want 0 for three, up to %d", p.IdleLimit, maxLimit)
+		return Pace{}, fmt.Errorf("IdleLimit %d: want 0 for three, up to %d", p.IdleLimit, maxLimit)
 	case p.ConsecutiveErrorLimit > maxLimit:
-		return pace{}, fmt.Errorf("Pace.ConsecutiveErrorLimit %d: want at most %d", p.ConsecutiveErrorLimit, maxLimit)
+		return Pace{}, fmt.Errorf("ConsecutiveErrorLimit %d: want at most %d", p.ConsecutiveErrorLimit, maxLimit)
 	}
-	return pace{Interval: p.Interval, Warmup: p.Warmup, IdleLimit: p.IdleLimit, ErrorLimit: p.ConsecutiveErrorLimit}, nil
+	return p, nil
 }
 
-// chance reports a risk that is none.
-func chance(name string, p float64) error {
-	if !(p > 0 && p < 1) {
-		return fmt.Errorf("%s %v: want a number between 0 and 1", name, p)
+// filledField is p as the field Pace of a judge's options.
+func (p Pace) filledField() (Pace, error) {
+	p, err := p.filled()
+	if err != nil {
+		return p, fmt.Errorf("Pace.%w", err)
 	}
-	return nil
+	return p, nil
 }
 
-// logMean is the logarithm of the weighted mean of numbers of which the logarithms
-// are given. Without weights all count the same.
-func logMean(logs, weights []float64) float64 {
-	top := math.Inf(-1)
-	for _, l := range logs {
-		top = max(top, l)
-	}
-	if math.IsInf(top, -1) {
-		return top
-	}
-	sum, all := 0.0, 0.0
-	for i, l := range logs {
-		w := 1.0
-		if weights != nil {
-			w = weights[i]
-		}
-		sum += w * math.Exp(l-top)
-		all += w
-	}
-	return top + math.Log(sum/all)
-}
-
-// finite reports whether all of these are numbers.
-func finite(values ...float64) bool {
-	for _, v := range values {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return false
-		}
-	}
-	return true
-}
-
-// counted reports whether a tally can have been counted.
-func (t tallied) counted() bool { return finite(t.n, t.bad) && t.bad >= 0 && t.bad <= t.n }
-
-// share is the share of bad ones, 0 of none.
-func (t tallied) share() float64 { return t.bad / max(t.n, 1) }
+// errorLimit is how many errors in a row a ConsecutiveErrorLimit tolerates.
+func errorLimit(field int) int { return max(cmp.Or(field, defaultErrorLimit), 0) }

@@ -74,13 +74,13 @@ func NewRatio(src EventSource, o RatioOptions) (*Ratio, error) {
 	if o.Risk == 0 {
 		o.Risk = Default().Risk
 	}
-	p, err := o.Pace.filled()
+	p, err := o.Pace.filledField()
 	switch {
 	case err != nil:
 	case !(o.Tolerance > 0 && o.Tolerance <= 1000):
 		err = fmt.Errorf("Tolerance %v: want more than 0, up to 1000", o.Tolerance)
 	default:
-		err = chance("Risk", o.Risk)
+		err = checkChance("Risk", o.Risk)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("analysis: ratio: %w", err)

@@ -57,7 +57,7 @@ func NewShare(src Source, o ShareOptions) (*Share, error) {
 	if o.Risk == 0 {
 		o.Risk = 0.001
 	}
-	p, err := o.Pace.filled()
+	p, err := o.Pace.filledField()
 	switch {
 	case src == nil:
 		err = errors.New("it has no source")
@@ -67,14 +67,14 @@ func NewShare(src Source, o ShareOptions) (*Share, error) {
 	case !(o.Tolerance > 0 && o.Tolerance < 1):
 		err = fmt.Errorf("Tolerance %v: want a number between 0 and 1", o.Tolerance)
 	default:
-		err = chance("Risk", o.Risk)
+		err = checkChance("Risk", o.Risk)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("analysis: share: %w", err)
 	}
 	of := fingerprintOf("share", struct {
 		tolerance, risk float64
-		pace            pace
+		pace            Pace
 	}{o.Tolerance, o.Risk, p})
 	return &Share{blocks{source: src, pace: p, of: of}, o}, nil
 }
@@ -126,26 +126,22 @@ func (g *shareGate) observe(candidate, stable *Counts) {
 	g.Stable += float64(stable.Requests)
 }
 
+// expected is the share that is wanted, as far as requests can be expected to keep to it.
+func (g *shareGate) expected() float64 { return min(max(g.Want, 0.0001), 0.99) }
+
 // evidence is how much speaks for another share: the mixture over all shares, with
 // weights Beta around the one that is wanted, against that one.
 func (g *shareGate) evidence() float64 {
-	w := min(max(g.Want, 0.0001), 0.99)
+	w := g.expected()
 	a, b := concentration*w, concentration*(1-w)
-	return lbeta(a+g.Candidate, b+g.Stable) - lbeta(a, b) - g.Candidate*math.Log(w) - g.Stable*math.Log1p(-w)
-}
-
-func lbeta(a, b float64) float64 {
-	x, _ := math.Lgamma(a)
-	y, _ := math.Lgamma(b)
-	z, _ := math.Lgamma(a + b)
-	return x + y - z
+	return logBeta(a+g.Candidate, b+g.Stable) - logBeta(a, b) - g.Candidate*math.Log(w) - g.Stable*math.Log1p(-w)
 }
 
 func (g *shareGate) realised() float64 { return g.Candidate / max(g.Candidate+g.Stable, 1) }
 
 // off reports a share that is another one, by more than is tolerated.
 func (g *shareGate) off() bool {
-	w := min(max(g.Want, 0.0001), 0.99)
+	w := g.expected()
 	if g.Want > w && g.realised() > w {
 		return false
 	}

@@ -146,12 +146,7 @@ func NewThreshold(m Metric, b Bounds, o ThresholdOptions) (*Threshold, error) {
 	if o.Interval == 0 {
 		o.Interval = defaultInterval
 	}
-	switch {
-	case o.ConsecutiveErrorLimit == 0:
-		o.ConsecutiveErrorLimit = defaultErrorLimit
-	case o.ConsecutiveErrorLimit < 0:
-		o.ConsecutiveErrorLimit = 0
-	}
+	o.ConsecutiveErrorLimit = errorLimit(o.ConsecutiveErrorLimit)
 	return &Threshold{metric: m, bounds: b, o: o, of: fingerprint(m, b, o)}, nil
 }
 

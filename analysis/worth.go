@@ -21,12 +21,12 @@ func (g *gate) chance() float64 {
 	if n <= 0 || stable <= 0 {
 		return 0
 	}
-	share := q.StableBad / stable
-	need, err := g.o.Needed(share, min(g.o.Errors.Harm.of(share)+g.o.Worth, 1), n/(n+stable))
-	if err != nil {
+	m, share := g.o.Errors.Harm, q.StableBad/stable
+	if m.of(share) >= 1 {
 		return 0 // stable fails so often that nothing is worse
 	}
-	return n / need.Candidate
+	worse := min(m.of(share)+g.o.Worth, 1)
+	return n / requestsFor(-math.Log(g.o.Risk), m, worse, share, stable/n)
 }
 
 func tooFew(chance, worth float64) string {

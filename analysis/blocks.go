@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strconv"
-	"time"
 )
 
 // blocks is the part that judges of a sequence of blocks share: it reads the
@@ -53,7 +52,7 @@ func (j *blocks) Judge(ctx context.Context, c Check) (Finding, error) {
 	}
 	s, g, unusable := j.recall(c)
 	stepped := !s.Since.Equal(c.Since)
-	if s.Verdict == Fail || !stepped && j.early(s, c.Until) {
+	if s.Verdict == Fail || !stepped && s.early(c.Until, j.pace.Interval) {
 		return s.finding(c, g), nil
 	}
 	stable, candidate, err := j.source.Counts(ctx, c)
@@ -82,12 +81,6 @@ func (j *blocks) Judge(ctx context.Context, c Check) (Finding, error) {
 		return Finding{}, err
 	}
 	return s.finding(c, g), nil
-}
-
-// early reports whether the moment lies before the end of the running block. A
-// clock that was set back by more than an interval does not count as early.
-func (j *blocks) early(s blocksState, now time.Time) bool {
-	return now.Before(s.Next) && !now.Before(s.At.Add(-j.pace.Interval))
 }
 
 // take ends the running block with these totals and begins the next.

@@ -14,6 +14,8 @@ const blocksVersion = 1
 
 // blocksState is all that a judge of blocks remembers between two questions.
 type blocksState struct {
+	answer
+
 	Version int    `json:"v"`
 	Of      string `json:"judge"`
 	Run     uint64 `json:"run"`
@@ -21,9 +23,7 @@ type blocksState struct {
 	// candidate its blocks have held.
 	Since time.Time `json:"since"`
 	Seen  uint64    `json:"seen,omitempty"`
-	// Next is when the source is read again, and Mark what it said last, nil before
-	// the first reading.
-	Next time.Time   `json:"next"`
+	// Mark is what the source said last, nil before the first reading.
 	Mark *countsMark `json:"mark,omitempty"`
 	// Idle counts the blocks in a row without a request of the candidate,
 	// SourceErrors the source's errors in a row.
@@ -31,11 +31,6 @@ type blocksState struct {
 	SourceErrors int `json:"sourceErrors,omitempty"`
 	// Gathered is the gatherer's memory.
 	Gathered json.RawMessage `json:"gathered,omitempty"`
-
-	// The last answer.
-	At      time.Time `json:"at"`
-	Verdict Verdict   `json:"verdict"`
-	Reason  string    `json:"reason"`
 }
 
 // countsMark is where a block began: the totals then.
@@ -101,10 +96,8 @@ func (j *blocks) mine(s *blocksState) error {
 		return errors.New("it is of another judge or other options")
 	case !within(s.Idle, maxLimit) || !within(s.SourceErrors, j.pace.ConsecutiveErrorLimit):
 		return errors.New("its counts are beyond the limits")
-	case s.At.IsZero() || !s.Next.After(s.At) || s.Next.After(s.At.Add(j.pace.Interval)):
-		return errors.New("its times do not fit the interval")
-	case s.Reason == "" || s.Reason != sentence(s.Reason) || s.Verdict > Inconclusive:
-		return errors.New("its answer is none")
+	case s.sound(j.pace.Interval) != nil:
+		return s.sound(j.pace.Interval)
 	case s.Mark == nil && s.SourceErrors == 0:
 		return errors.New("it has neither a reading nor an error")
 	case s.Mark == nil && (s.Verdict == Pass || s.Verdict == Safe || s.Verdict == Fail), s.Seen == 0 && (s.Verdict == Pass || s.Verdict == Safe):
@@ -114,11 +107,6 @@ func (j *blocks) mine(s *blocksState) error {
 		return errors.New("its last reading is none")
 	}
 	return nil
-}
-
-// say sets the answer.
-func (s *blocksState) say(c Check, v Verdict, reason string) {
-	s.At, s.Verdict, s.Reason = c.Until, v, sentence(reason)
 }
 
 // count counts a block that held so many requests of the candidate.
@@ -131,10 +119,9 @@ func (s *blocksState) count(requests uint64) {
 	s.Idle = min(s.Idle+1, maxLimit)
 }
 
-// finding is the last answer, as one to c.
+// finding is the last answer, as one to c, with the gatherer's numbers.
 func (s *blocksState) finding(c Check, g gatherer) Finding {
-	f := c.Finding(s.Verdict, s.Reason)
-	f.At = s.At
+	f := s.answer.finding(c)
 	if s.Mark != nil {
 		g.tell(&f)
 	}

@@ -215,19 +215,23 @@ func (g *burnGate) rate(i int) float64 {
 
 // worst is the first pair over which it burns too fast, or the one nearest to it.
 func (g *burnGate) worst() int {
-	worst := 0
+	worst, most := 0, 0.0
 	for i, w := range g.o.Windows {
-		if g.rate(i) > w.Rate {
+		of := g.rate(i) / w.Rate
+		if of > 1 {
 			return i
 		}
-		if g.rate(i)/g.o.Windows[i].Rate > g.rate(worst)/g.o.Windows[worst].Rate {
-			worst = i
+		if of > most {
+			worst, most = i, of
 		}
 	}
 	return worst
 }
 
-func (g *burnGate) burning() bool { return g.rate(g.worst()) > g.o.Windows[g.worst()].Rate }
+func (g *burnGate) burning() bool {
+	i := g.worst()
+	return g.rate(i) > g.o.Windows[i].Rate
+}
 
 func (g *burnGate) judge() (Verdict, string) {
 	i := g.worst()

@@ -16,7 +16,7 @@ func (j *MannWhitney) Judge(ctx context.Context, c Check) (Finding, error) {
 		return Finding{}, err
 	}
 	s, unusable := j.recall(c)
-	if s.asked() && (s.Verdict == Fail || c.Until.Before(s.Next) && !c.Until.Before(s.At.Add(-j.o.Interval))) {
+	if s.given() && (s.Verdict == Fail || s.early(c.Until, j.o.Interval)) {
 		return j.finding(&s, c), nil
 	}
 	if err := j.measure(ctx, c, &s); err != nil {
@@ -140,8 +140,7 @@ func (j *MannWhitney) describe(s *rankState, ranked []ranking) string {
 // finding is the last answer, as one to c, with the numbers of the first metric that
 // does not pass.
 func (j *MannWhitney) finding(s *rankState, c Check) Finding {
-	f := c.Finding(s.Verdict, s.Reason)
-	f.At = s.At
+	f := s.answer.finding(c)
 	ranked := j.rank(s)
 	at := max(0, slices.IndexFunc(ranked, func(r ranking) bool { return r.class == high || r.class == low }))
 	x, y := s.Values[at].floats()

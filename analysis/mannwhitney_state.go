@@ -14,11 +14,12 @@ const rankVersion = 1
 
 // rankState is all that a MannWhitney remembers between two questions.
 type rankState struct {
+	answer
+
 	Version int       `json:"v"`
 	Of      string    `json:"judge"`
 	Run     uint64    `json:"run"`
 	Since   time.Time `json:"since"`
-	Next    time.Time `json:"next"`
 	// Marks is where the running interval began, one for each metric, and Values
 	// what the ones before gave.
 	Marks  []mark   `json:"marks,omitempty"`
@@ -30,11 +31,6 @@ type rankState struct {
 	// Seen says that there was an interval with values of both arms: zeros that
 	// stand for none are no reason to pass.
 	Seen bool `json:"seen,omitempty"`
-
-	// The last answer.
-	At      time.Time `json:"at"`
-	Verdict Verdict   `json:"verdict"`
-	Reason  string    `json:"reason"`
 }
 
 // values are those of both arms, the oldest first, to seven digits.
@@ -84,12 +80,6 @@ func (s *rankState) fewest() int {
 	return n
 }
 
-func (s *rankState) asked() bool { return !s.At.IsZero() }
-
-func (s *rankState) say(c Check, v Verdict, reason string) {
-	s.At, s.Verdict, s.Reason = c.Until, v, sentence(reason)
-}
-
 // recall reads what is remembered of c's step: a fresh state where there is nothing
 // or it is of another step, and where it cannot be used, why.
 func (j *MannWhitney) recall(c Check) (s rankState, unusable error) {
@@ -119,10 +109,8 @@ func (j *MannWhitney) mine(s *rankState) error {
 		return errors.New("it is of another judge or other options")
 	case !within(s.Idle, j.o.IdleLimit) || !within(s.SourceErrors, j.o.ConsecutiveErrorLimit):
 		return errors.New("its counts are beyond the limits")
-	case s.At.IsZero() || !s.Next.After(s.At) || s.Next.After(s.At.Add(j.o.Interval)):
-		return errors.New("its times do not fit the interval")
-	case s.Reason == "" || s.Reason != sentence(s.Reason) || s.Verdict > Inconclusive:
-		return errors.New("its answer is none")
+	case s.sound(j.o.Interval) != nil:
+		return s.sound(j.o.Interval)
 	case len(s.Values) != len(j.metrics) || s.Marks != nil && len(s.Marks) != len(j.metrics):
 		return errors.New("it is of other metrics")
 	}

@@ -4,12 +4,10 @@
 package analysis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"math"
-	"strconv"
 	"time"
 )
 
@@ -123,39 +121,37 @@ func NewThreshold(m Metric, b Bounds, o ThresholdOptions) (*Threshold, error) {
 	if err := b.check(m.share); err != nil {
 		return nil, fmt.Errorf("analysis: threshold: %w", err)
 	}
-	if o.Interval < 0 {
-		return nil, fmt.Errorf("analysis: threshold: Interval %v: want 0 for one minute, or more", o.Interval)
+	o, err := o.filled()
+	if err != nil {
+		return nil, fmt.Errorf("analysis: threshold: %w", err)
 	}
-	limits := [...]struct {
+	of := fingerprintOf("threshold", []any{m.name, m.share, b.hasLow, b.low, b.hasHigh, b.high, o})
+	return &Threshold{metric: m, bounds: b, o: o, of: of}, nil
+}
+
+// filled is o with its defaults. The error names the field that is wrong.
+func (o ThresholdOptions) filled() (ThresholdOptions, error) {
+	o.Interval = cmp.Or(o.Interval, defaultInterval)
+	o.ConsecutiveErrorLimit = errorLimit(o.ConsecutiveErrorLimit)
+	if o.Interval < 0 {
+		return o, fmt.Errorf("%s %v: want 0 for one minute, or more", "Interval", o.Interval)
+	}
+	for _, l := range [...]struct {
 		name  string
 		value int
-		low   int
 	}{
-		{"FailureLimit", o.FailureLimit, 0},
-		{"InconclusiveLimit", o.InconclusiveLimit, 0},
-		{"ConsecutiveErrorLimit", o.ConsecutiveErrorLimit, math.MinInt},
-	}
-	for _, l := range limits {
-		if l.value < l.low || l.value > maxLimit {
-			return nil, fmt.Errorf("analysis: threshold: %s %d: want 0 to %d", l.name, l.value, maxLimit)
+		{"FailureLimit", o.FailureLimit},
+		{"InconclusiveLimit", o.InconclusiveLimit},
+		{"ConsecutiveErrorLimit", o.ConsecutiveErrorLimit},
+	} {
+		if l.value < 0 || l.value > maxLimit {
+			return o, fmt.Errorf("%s %d: want 0 to %d", l.name, l.value, maxLimit)
 		}
 	}
 	if o.NoData > NoDataPending {
-		return nil, fmt.Errorf("analysis: threshold: NoData %v: want one of NoDataInconclusive, NoDataFail, NoDataPending", o.NoData)
+		return o, fmt.Errorf("%s %v: want one of NoDataInconclusive, NoDataFail, NoDataPending", "NoData", o.NoData)
 	}
-	if o.Interval == 0 {
-		o.Interval = defaultInterval
-	}
-	o.ConsecutiveErrorLimit = errorLimit(o.ConsecutiveErrorLimit)
-	return &Threshold{metric: m, bounds: b, o: o, of: fingerprint(m, b, o)}, nil
-}
-
-// fingerprint tells the states of thresholds apart that ask different things.
-func fingerprint(m Metric, b Bounds, o ThresholdOptions) string {
-	h := fnv.New64a()
-	_, _ = fmt.Fprintf(h, "%q %v %v %v %v %v", m.name, m.share, b.hasLow, b.low, b.hasHigh, b.high) // a hash takes everything
-	_, _ = fmt.Fprintf(h, " %d %d %d %d %d %d", o.Interval, o.MinRequests, o.FailureLimit, o.InconclusiveLimit, o.ConsecutiveErrorLimit, o.NoData)
-	return strconv.FormatUint(h.Sum64(), 36)
+	return o, nil
 }
 
 // Judge answers c: see Threshold.
@@ -164,7 +160,7 @@ func (t *Threshold) Judge(ctx context.Context, c Check) (Finding, error) {
 		return Finding{}, err
 	}
 	s, unusable := t.recall(c)
-	if s.asked() && (s.Verdict == Fail || t.early(s, c.Until)) {
+	if s.given() && (s.Verdict == Fail || s.early(c.Until, t.o.Interval)) {
 		return s.finding(c), nil
 	}
 	if err := t.measure(ctx, c, &s); err != nil {
@@ -179,13 +175,6 @@ func (t *Threshold) Judge(ctx context.Context, c Check) (Finding, error) {
 	}
 	c.State = state
 	return s.finding(c), nil
-}
-
-// early reports whether the moment lies before the end of the running measurement.
-// A clock that was set back by more than an interval does not count as early: it
-// would keep an old verdict alive for as long.
-func (t *Threshold) early(s thresholdState, now time.Time) bool {
-	return now.Before(s.Next) && !now.Before(s.At.Add(-t.o.Interval))
 }
 
 // measure reads the metric and takes the result into s. Its error is that the

@@ -14,14 +14,14 @@ const thresholdVersion = 1
 
 // thresholdState is all that a Threshold remembers between two questions.
 type thresholdState struct {
+	answer
+
 	Version int       `json:"v"`
 	Of      string    `json:"threshold"`
 	Run     uint64    `json:"run"`
 	Since   time.Time `json:"since"`
-	// Next is when the metric is read again, and Mark where the running window
-	// began, nil before the first reading.
-	Next time.Time `json:"next"`
-	Mark *mark     `json:"mark,omitempty"`
+	// Mark is where the running window began, nil before the first reading.
+	Mark *mark `json:"mark,omitempty"`
 	// Unfinished is what the running window held when it was too little.
 	Unfinished uint64 `json:"unfinished,omitempty"`
 	// Failed counts the bad measurements of the step, Nothing those in a row that
@@ -30,14 +30,11 @@ type thresholdState struct {
 	Nothing      int `json:"nothing,omitempty"`
 	SourceErrors int `json:"sourceErrors,omitempty"`
 
-	// The last answer.
-	At        time.Time `json:"at"`
-	Verdict   Verdict   `json:"verdict"`
-	Value     float64   `json:"value,omitempty"`
-	Baseline  float64   `json:"baseline,omitempty"`
-	N         uint64    `json:"n,omitempty"`
-	BaselineN uint64    `json:"baselineN,omitempty"`
-	Reason    string    `json:"reason"`
+	// The numbers of the last answer.
+	Value     float64 `json:"value,omitempty"`
+	Baseline  float64 `json:"baseline,omitempty"`
+	N         uint64  `json:"n,omitempty"`
+	BaselineN uint64  `json:"baselineN,omitempty"`
 }
 
 // recall reads what is remembered of c's step: a fresh state where there is nothing
@@ -69,10 +66,8 @@ func (t *Threshold) mine(s thresholdState) error {
 		return errors.New("it is of another metric, bound or option")
 	case !within(s.Failed, t.o.FailureLimit) || !within(s.Nothing, t.o.InconclusiveLimit) || !within(s.SourceErrors, t.o.ConsecutiveErrorLimit):
 		return errors.New("its counts are beyond the limits")
-	case s.At.IsZero() || !s.Next.After(s.At) || s.Next.After(s.At.Add(t.o.Interval)):
-		return errors.New("its times do not fit the interval")
-	case s.Reason == "" || s.Reason != sentence(s.Reason):
-		return errors.New("its reason is not a sentence")
+	case s.sound(t.o.Interval) != nil:
+		return s.sound(t.o.Interval)
 	case s.Mark == nil && s.SourceErrors == 0:
 		return errors.New("it has neither a measurement nor an error")
 	case s.Mark != nil && s.Mark.At.After(s.At):
@@ -106,22 +101,19 @@ func (t *Threshold) repeatable(s thresholdState) error {
 // within reports whether a count is one that a limit allows to be reached.
 func within(n, limit int) bool { return n >= 0 && n <= limit+1 }
 
-// asked reports whether there is an answer to repeat.
-func (s *thresholdState) asked() bool { return !s.At.IsZero() }
-
-// say sets the answer.
+// say sets the answer and its numbers.
 func (s *thresholdState) say(c Check, v Verdict, sample Sample, reason string) {
 	if !sample.finite() {
 		sample = Sample{}
 	}
-	s.At, s.Verdict, s.Reason = c.Until, v, sentence(reason)
+	s.answer.say(c, v, reason)
 	s.Value, s.Baseline, s.N, s.BaselineN = sample.Value, sample.Baseline, sample.N, sample.BaselineN
 }
 
-// finding is the last answer, as one to c.
+// finding is the last answer, as one to c, with its numbers.
 func (s *thresholdState) finding(c Check) Finding {
-	f := c.Finding(s.Verdict, s.Reason)
-	f.At, f.Value, f.Baseline, f.N, f.BaselineN = s.At, s.Value, s.Baseline, s.N, s.BaselineN
+	f := s.answer.finding(c)
+	f.Value, f.Baseline, f.N, f.BaselineN = s.Value, s.Baseline, s.N, s.BaselineN
 	return f
 }
 

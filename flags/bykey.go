@@ -7,60 +7,111 @@ import "encoding/json"
 
 // Bool is the boolean flag of that key for who. A handle is faster.
 func (c *Client) Bool(key string, fallback bool, who *Context) bool {
-	return byKey(c, key, fallback, who, asBool, Evaluator.Bool).Value
+	v, remote := c.serve(key, who, BoolKind)
+	switch {
+	case v != nil:
+		return v.truth
+	case remote:
+		return ask(c, Evaluator.Bool, key, fallback, who).Value
+	default:
+		return fallback
+	}
 }
 
 // String is the string flag of that key for who.
 func (c *Client) String(key, fallback string, who *Context) string {
-	return byKey(c, key, fallback, who, asString, Evaluator.String).Value
+	v, remote := c.serve(key, who, StringKind)
+	switch {
+	case v != nil:
+		return v.text
+	case remote:
+		return ask(c, Evaluator.String, key, fallback, who).Value
+	default:
+		return fallback
+	}
 }
 
 // Int is the flag of that key for who, whose variants are whole numbers.
 func (c *Client) Int(key string, fallback int64, who *Context) int64 {
-	return byKey(c, key, fallback, who, asInt, Evaluator.Int).Value
+	v, remote := c.serve(key, who, wholeKind)
+	switch {
+	case v != nil:
+		return v.int
+	case remote:
+		return ask(c, Evaluator.Int, key, fallback, who).Value
+	default:
+		return fallback
+	}
 }
 
 // Float is the flag of that key for who, whose variants are numbers.
 func (c *Client) Float(key string, fallback float64, who *Context) float64 {
-	return byKey(c, key, fallback, who, asFloat, Evaluator.Float).Value
+	v, remote := c.serve(key, who, NumberKind)
+	switch {
+	case v != nil:
+		return v.num
+	case remote:
+		return ask(c, Evaluator.Float, key, fallback, who).Value
+	default:
+		return fallback
+	}
 }
 
 // Raw is the flag of that key for who, of whatever type, as JSON, with all that there is to
 // say. Its value is nil where it would be the caller's default.
 func (c *Client) Raw(key string, who *Context) Detail[json.RawMessage] {
-	return byKey(c, key, nil, who, asRaw, func(e Evaluator, key string, _ json.RawMessage, who Context) Detail[json.RawMessage] {
-		return e.JSON(key, who)
-	})
+	f, o, remote := c.lookup(key, who, None)
+	switch {
+	case f != nil:
+		d := f.detail(o)
+		if o.variant >= 0 {
+			d.Value = f.variants[o.variant].raw
+		}
+		return d
+	case remote:
+		return ask(c, askJSON, key, nil, who)
+	default:
+		return Detail[json.RawMessage]{Reason: o.reason}
+	}
 }
 
-func asRaw(v *variant) (json.RawMessage, bool) { return v.raw, true }
+func askJSON(e Evaluator, key string, _ json.RawMessage, who Context) Detail[json.RawMessage] {
+	return e.JSON(key, who)
+}
 
-func byKey[T any](
-	c *Client, key string, fallback T, who *Context,
-	as func(*variant) (T, bool), remote func(Evaluator, string, T, Context) Detail[T],
-) Detail[T] {
+// serve is the variant for who, nil for the caller's default. Remote says that
+// the client's evaluator is to be asked.
+func (c *Client) serve(key string, who *Context, kind Kind) (v *variant, remote bool) {
+	f, o, remote := c.lookup(key, who, kind)
+	if o.variant < 0 {
+		return nil, remote
+	}
+	return &f.variants[o.variant], false
+}
+
+// lookup evaluates the flag of that key, which must be of that kind, None being any.
+func (c *Client) lookup(key string, who *Context, kind Kind) (f *compiled, o outcome, remote bool) {
 	if c == nil {
-		return Detail[T]{Value: fallback, Reason: NotReady}
+		return nil, outcome{variant: none, reason: NotReady}, false
 	}
 	if who == nil {
 		who = &nobody
 	}
-	if c.remote != nil {
-		return ask(c, remote, key, fallback, who)
-	}
 	s := c.now.Load()
-	f := s.find(key)
+	f = s.find(key)
 	if f == nil {
-		return Detail[T]{Value: fallback, Reason: c.absent(s, key, who).reason}
+		return nil, c.absent(s, key, who), c.remote != nil
 	}
-	o := f.decide(s, who)
-	value := fallback
-	if o.variant >= 0 {
-		var ok bool
-		if value, ok = as(&f.variants[o.variant]); !ok {
-			value, o = fallback, outcome{variant: none, reason: TypeMismatch}
-		}
+	if kind != f.kind && !f.fits(kind) {
+		return f, c.mark(f, who, outcome{variant: none, reason: TypeMismatch}), false
 	}
-	d := f.detail(c.mark(f, who, o))
-	return Detail[T]{Value: value, Variant: d.Variant, Reason: d.Reason, Rule: d.Rule, Version: d.Version}
+	return f, c.mark(f, who, f.decide(s, who)), false
+}
+
+// wholeKind asks for numbers that are all whole.
+const wholeKind Kind = 255
+
+// fits reports whether the flag's variants can be had as that kind, beside its own.
+func (f *compiled) fits(kind Kind) bool {
+	return kind == None || kind == wholeKind && f.whole
 }

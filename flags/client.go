@@ -161,7 +161,7 @@ func (c *Client) publish(u Update, cached bool) {
 	before := c.now.Load()
 	next, problems := before.with(u)
 	c.now.Store(next)
-	c.note(u, next, problems, cached)
+	c.note(u, before, next, problems, cached)
 	c.mu.Unlock()
 	close(before.replaced)
 	for _, p := range problems {
@@ -176,7 +176,7 @@ func (c *Client) publish(u Update, cached bool) {
 }
 
 // note keeps the status. c.mu is held.
-func (c *Client) note(u Update, next *snapshot, problems []Problem, cached bool) {
+func (c *Client) note(u Update, before, next *snapshot, problems []Problem, cached bool) {
 	c.status.Updated = time.Now()
 	c.status.Cached = cached
 	c.status.Err = nil
@@ -186,7 +186,7 @@ func (c *Client) note(u Update, next *snapshot, problems []Problem, cached bool)
 			c.status.Flags++
 		}
 	}
-	c.status.Problems = append(c.remaining(u), problems...)
+	c.status.Problems = append(c.remaining(u, before.refused), problems...)
 	if !cached && !c.status.Ready {
 		c.status.Ready = true
 		close(c.ready)
@@ -194,7 +194,7 @@ func (c *Client) note(u Update, next *snapshot, problems []Problem, cached bool)
 }
 
 // remaining are the problems of before that an update says nothing of.
-func (c *Client) remaining(u Update) []Problem {
+func (c *Client) remaining(u Update, refused map[string]*Flag) []Problem {
 	if u.Full {
 		return nil
 	}
@@ -202,7 +202,8 @@ func (c *Client) remaining(u Update) []Problem {
 		if p.Flag == "" {
 			return u.Segments != nil
 		}
-		return u.Flags[p.Flag] != nil || slices.Contains(u.Removed, p.Flag) ||
+		_, again := refused[p.Flag]
+		return again || u.Flags[p.Flag] != nil || slices.Contains(u.Removed, p.Flag) ||
 			slices.ContainsFunc(u.Problems, func(q Problem) bool { return q.Flag == p.Flag })
 	})
 }

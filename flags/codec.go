@@ -63,12 +63,12 @@ func (f *Flag) Clone() *Flag {
 	panic("BUG: flags: a flag does not survive its own JSON: " + err.Error())
 }
 
-// plain has the fields of Flag without its methods.
-type plain Flag
+// fields are those of Flag without its methods.
+type fields Flag
 
 // UnmarshalJSON reads a flag, and keeps the fields it does not know in Extra.
 func (f *Flag) UnmarshalJSON(b []byte) error {
-	var p plain
+	var p fields
 	extra, err := unmarshalExtra(b, &p)
 	if err != nil {
 		return err
@@ -79,13 +79,13 @@ func (f *Flag) UnmarshalJSON(b []byte) error {
 }
 
 // MarshalJSON writes a flag with its Extra, in the order of the names.
-func (f Flag) MarshalJSON() ([]byte, error) { return marshalExtra(plain(f), f.Extra) }
+func (f Flag) MarshalJSON() ([]byte, error) { return marshalExtra(fields(f), f.Extra) }
 
-type plainRollout Rollout
+type rolloutFields Rollout
 
 // UnmarshalJSON reads a rollout, and keeps the fields it does not know in Extra.
 func (r *Rollout) UnmarshalJSON(b []byte) error {
-	var p plainRollout
+	var p rolloutFields
 	extra, err := unmarshalExtra(b, &p)
 	if err != nil {
 		return err
@@ -96,7 +96,7 @@ func (r *Rollout) UnmarshalJSON(b []byte) error {
 }
 
 // MarshalJSON writes a rollout with its Extra.
-func (r Rollout) MarshalJSON() ([]byte, error) { return marshalExtra(plainRollout(r), r.Extra) }
+func (r Rollout) MarshalJSON() ([]byte, error) { return marshalExtra(rolloutFields(r), r.Extra) }
 
 func unmarshalExtra(b []byte, into any) (map[string]json.RawMessage, error) {
 	if err := json.Unmarshal(b, into); err != nil {

@@ -73,6 +73,7 @@ type compiled struct {
 	constant bool    // whoever asks, it is this outcome
 	outcome  outcome // if constant; and whatever is served to those not let in
 	kind     Kind
+	whole    bool // all variants are whole numbers
 	variants []variant
 	windows  []Window
 	needs    []need
@@ -219,6 +220,7 @@ func (c *compiler) variants() {
 		c.names[name] = int32(len(c.out.variants)) //nolint:gosec // a handful
 		c.out.variants = append(c.out.variants, v)
 	}
+	c.out.whole = !slices.ContainsFunc(c.out.variants, func(v variant) bool { return !v.whole })
 	off := f.Off
 	if off == "" && f.Variants == nil {
 		off = "off"

@@ -4,7 +4,6 @@
 package flags_test
 
 import (
-	"context"
 	"fmt"
 	"testing"
 
@@ -18,14 +17,8 @@ func started(tb testing.TB, list ...*flags.Flag) *flags.Client {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(tb.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = client.Run(ctx) // it ends with ctx
-	}()
-	tb.Cleanup(func() { stop(); <-done })
-	if err := client.Wait(ctx); err != nil {
+	run(tb, client)
+	if err := client.Wait(tb.Context()); err != nil {
 		tb.Fatal(err)
 	}
 	return client

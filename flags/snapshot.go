@@ -6,6 +6,7 @@ package flags
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"sync/atomic"
 )
@@ -19,6 +20,8 @@ type snapshot struct {
 	flags []*compiled // nil where a flag is gone
 	env   *environment
 	doc   Document // segments, layers and holdouts as written
+	// refused are flags that were not sound when they came.
+	refused map[string]*Flag
 	// replaced is closed when another snapshot takes over.
 	replaced chan struct{}
 }
@@ -49,19 +52,29 @@ func (s *snapshot) with(u Update) (*snapshot, []Problem) {
 			}
 		}
 	}
-	changed := u.Flags
-	if moved { // everything may refer to what has moved
-		changed = maps.Clone(u.Flags)
-		if changed == nil {
-			changed = make(map[string]*Flag)
+	return next, append(problems, next.insert(next.pending(s, u, moved), moved)...)
+}
+
+// pending are the flags to be looked at: those that have changed, those that were
+// refused before, since what they lacked may have come, and all others, too, if
+// what they refer to has moved.
+func (s *snapshot) pending(before *snapshot, u Update, moved bool) map[string]*Flag {
+	pending := make(map[string]*Flag, len(u.Flags)+len(before.refused))
+	if !u.Full {
+		maps.Copy(pending, before.refused)
+		for _, key := range u.Removed {
+			delete(pending, key)
 		}
-		for _, f := range next.flags {
-			if f != nil && changed[f.source.Key] == nil {
-				changed[f.source.Key] = f.source
+	}
+	if moved {
+		for _, f := range s.flags {
+			if f != nil && pending[f.source.Key] == nil {
+				pending[f.source.Key] = f.source
 			}
 		}
 	}
-	return next, append(problems, next.insert(changed, moved)...)
+	maps.Copy(pending, u.Flags)
+	return pending
 }
 
 // start lays out the flags that survive a full update: those it has, and those that
@@ -94,16 +107,17 @@ func (s *snapshot) put(f *compiled) {
 	s.flags = append(s.flags, f)
 }
 
-// insert compiles flags and stores those that are sound. Flags that have not
-// changed are left alone, unless what they refer to has.
-func (s *snapshot) insert(changed map[string]*Flag, moved bool) []Problem {
+// insert compiles flags and stores those that are sound. A flag that is the one it has
+// is left alone, unless what it refers to has moved.
+func (s *snapshot) insert(pending map[string]*Flag, moved bool) []Problem {
 	var problems []Problem
 	var ready []*compiled
 	own := false
-	for _, key := range slices.Sorted(maps.Keys(changed)) {
-		f := changed[key]
+	s.refused = make(map[string]*Flag)
+	for _, key := range slices.Sorted(maps.Keys(pending)) {
+		f := pending[key]
 		old := s.find(key)
-		if old != nil && !moved && same(old.source, f) {
+		if old != nil && !moved && old.source == f {
 			continue
 		}
 		if f.Key != key {
@@ -113,6 +127,7 @@ func (s *snapshot) insert(changed map[string]*Flag, moved bool) []Problem {
 		next, found := compile(f, s.env)
 		problems = append(problems, found...)
 		if next == nil {
+			s.refused[key] = f
 			continue
 		}
 		if old != nil {
@@ -128,9 +143,6 @@ func (s *snapshot) insert(changed map[string]*Flag, moved bool) []Problem {
 	}
 	return append(problems, s.link(ready)...)
 }
-
-// same reports whether a flag needs no compiling because it is the one we have.
-func same(a, b *Flag) bool { return a == b }
 
 // link stores flags one by one, and refuses those that would close a circle of
 // prerequisites. Others may have to go first: it goes round until nothing moves.
@@ -150,6 +162,7 @@ func (s *snapshot) link(ready []*compiled) []Problem {
 		if len(circular) == len(ready) {
 			problems := make([]Problem, 0, len(circular))
 			for _, f := range circular {
+				s.refused[f.source.Key] = f.source
 				problems = append(problems, Problem{
 					Flag: f.source.Key, Path: "prerequisites", Err: fmt.Errorf("the flag needs itself, by way of others"),
 				})
@@ -195,9 +208,6 @@ func (s *snapshot) missing(ready []*compiled) []Problem {
 // environ takes over or compiles what flags refer to, and reports whether it moved.
 func (s *snapshot) environ(before *snapshot, u Update, report func(Problem)) bool {
 	s.doc = Document{Segments: before.doc.Segments, Layers: before.doc.Layers, Holdouts: before.doc.Holdouts}
-	if s.env != nil && u.Segments == nil && u.Layers == nil && u.Holdouts == nil && !u.Full {
-		return false
-	}
 	if u.Full || u.Segments != nil {
 		s.doc.Segments = u.Segments
 	}
@@ -206,6 +216,9 @@ func (s *snapshot) environ(before *snapshot, u Update, report func(Problem)) boo
 	}
 	if u.Full || u.Holdouts != nil {
 		s.doc.Holdouts = u.Holdouts
+	}
+	if s.env != nil && reflect.DeepEqual(s.doc, before.doc) {
+		return false
 	}
 	s.env = compileEnvironment(&s.doc, before.env, report)
 	return true

@@ -217,46 +217,46 @@ func (t tallied) log(p, q float64) float64 {
 // derivative, times what is positive, is a cubic that changes its sign once
 // between stable's share and where the margin meets the candidate's.
 func (m Margin) nearest(n, s, candidate, stable float64) float64 {
-	slope := func(q float64) float64 {
-		h := m.of(q)
-		return n*m.Ratio*(h-candidate)*q*(1-q) + s*(q-stable)*h*(1-h)
-	}
 	low, high := stable, min((candidate-m.Abs)/m.Ratio, 1)
 	if high < low {
 		low, high = max(high, 0), low
 	}
-	below, above := slope(low), slope(high)
-	if below >= 0 {
-		return low
-	}
-	if above <= 0 {
-		return high
-	}
-	at := high
-	for side := 0; high-low > 1e-10*high; {
-		at = (low*above - high*below) / (above - below)
+	for at := m.near(n, s, candidate, stable); high-low > 1e-10*high; {
 		if !(at > low && at < high) {
-			return (low + high) / 2 // no number lies between
+			at = (low + high) / 2
+			if !(at > low && at < high) {
+				return at // no number lies between
+			}
 		}
-		// Regula falsi with the Illinois rule: an end that stays twice counts half.
-		switch f := slope(at); {
-		case f < 0:
-			low, below = at, f
-			if side < 0 {
-				above /= 2
-			}
-			side = -1
-		case f > 0:
-			high, above = at, f
-			if side > 0 {
-				below /= 2
-			}
-			side = 1
-		default:
+		h := m.of(at)
+		f := n*m.Ratio*(h-candidate)*at*(1-at) + s*(at-stable)*h*(1-h)
+		if f < 0 {
+			low = at
+		} else {
+			high = at
+		}
+		rise := n*m.Ratio*(m.Ratio*at*(1-at)+(h-candidate)*(1-2*at)) + s*(h*(1-h)+(at-stable)*m.Ratio*(1-2*h))
+		step := f / rise
+		at -= step
+		// Newton's steps square what is left.
+		if math.Abs(step) < 1e-6*min(at, 1-at, 1-h) && at >= low && at <= high {
 			return at
 		}
 	}
-	return at
+	return high
+}
+
+// near is about where nearest is: with shares of good requests as they are at stable's
+// share, which is right where bad ones are rare, the cubic is a parabola.
+func (m Margin) near(n, s, candidate, stable float64) float64 {
+	n *= m.Ratio * (1 - stable)
+	s *= 1 - m.of(stable)
+	a, b, c := m.Ratio*(n+s), n*(m.Abs-candidate)+s*(m.Abs-m.Ratio*stable), s*stable*m.Abs
+	root := math.Sqrt(b*b + 4*a*c)
+	if b > 0 {
+		return 2 * c / (b + root)
+	}
+	return (root - b) / (2 * a)
 }
 
 func clamp(p float64) float64 { return min(max(p, floor), 1-floor) }

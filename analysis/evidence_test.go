@@ -87,6 +87,43 @@ func TestABlockGainsNothingOnAverageUnlessTheCandidateIsBeyondTheMargin(t *testi
 	}
 }
 
+// TestTheNearestPointIsWhereTheSlopeIsNone looks for the change of sign by halving.
+func TestTheNearestPointIsWhereTheSlopeIsNone(t *testing.T) {
+	t.Parallel()
+	const seed = 5
+	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a simulation
+	spread := func(low, high float64) float64 { return low * math.Pow(high/low, r.Float64()) }
+	for range 20_000 {
+		m := Margin{spread(0.1, 20), spread(1e-6, 0.9)}
+		if r.IntN(4) == 0 {
+			m.Abs = 0
+		}
+		n, s := spread(0.1, 1e9), spread(0.1, 1e9)
+		stable, candidate := clamp(spread(1e-8, 1)), clamp(spread(1e-8, 1))
+		if edge := m.of(stable); edge <= floor || edge >= 1-floor || edge == candidate {
+			continue // as weigh and alternative do
+		}
+		low, high := stable, min((candidate-m.Abs)/m.Ratio, 1)
+		if high < low {
+			low, high = max(high, 0), low
+		}
+		bottom, top := low, high
+		for range 200 {
+			q := (low + high) / 2
+			h := m.of(q)
+			if n*m.Ratio*(h-candidate)*q*(1-q)+s*(q-stable)*h*(1-h) < 0 {
+				low = q
+			} else {
+				high = q
+			}
+		}
+		got := m.nearest(n, s, candidate, stable)
+		if got < bottom || got > top || math.Abs(got-high) > 1e-9*min(high, 1-m.of(high))+4e-16 {
+			t.Fatalf("%+v.nearest(%v, %v, %v, %v) = %v, want %v", m, n, s, candidate, stable, got, high)
+		}
+	}
+}
+
 // TestBeyondTheMarginABlockGains is the other side: evidence grows when it should.
 func TestBeyondTheMarginABlockGains(t *testing.T) {
 	t.Parallel()

@@ -112,6 +112,8 @@ func TestForbiddenImportsAreFound(t *testing.T) {
 		{"traffic/proxy", []string{own("traffic/traffictest")}, []string{"imports github.com/rheostat-go/rheostat/traffic/traffictest"}},
 		{"traffic/proxy", []string{"testing"}, []string{"imports testing"}},
 		{"traffic/proxy", []string{own("internal/script")}, []string{"internal/script"}},
+		{"traffic/proxy", []string{own("internal/routertest")}, []string{"internal/routertest"}},
+		{"internal/routertest", []string{own("traffic/traffictest"), own("internal/script"), "testing"}, nil},
 		{"strategy", []string{"go.uber.org/mock/gomock"}, []string{"gomock"}},
 		{"internal/jsonhttp", []string{own("traffic")}, []string{"imports traffic"}},
 		{"examples/quickstart", []string{own("strategy"), own("traffic/traffictest"), "github.com/google/go-cmp/cmp"}, nil},

@@ -38,7 +38,7 @@ var importRules = []importRule{
 		Why: "examples are programs, and may use everything",
 	},
 	{
-		From: []string{"internal/archtest", "internal/script", "internal/mocks/...", "internal/tools/...", "internal/bench/..."},
+		From: []string{"internal/archtest", "internal/routertest", "internal/script", "internal/mocks/...", "internal/tools/...", "internal/bench/..."},
 		Own:  []string{"..."}, Clients: -1,
 		Why: "test support is never linked into anybody's program",
 	},
@@ -92,6 +92,7 @@ var testOnly = []struct{ pattern, why string }{
 	{"github.com/google/go-cmp/...", "it is made for tests and may panic; compare our own fields"},
 	{"go.uber.org/mock/...", "mocks are for our own tests; publish a stateful fake instead"},
 	{Module + "/internal/archtest", "it is for our own tests"},
+	{Module + "/internal/routertest", "it is for our own tests"},
 	{Module + "/internal/script", "it is for our own tests"},
 	{Module + "/internal/mocks/...", "mocks are for our own tests; publish a stateful fake instead"},
 	{Module + "/*/*test", "doubles and suites belong in tests; a stateful Memory is what production code may use"},
@@ -177,7 +178,7 @@ func (r importRule) ownAllowed(from, rel string) bool {
 // deniedOutsideTests is why from must not import a package that belongs in
 // tests, or "".
 func deniedOutsideTests(from, imported string) string {
-	if matches("examples/...", from) || matchesAny([]string{"internal/archtest", "internal/script", "internal/mocks/...", "internal/bench/..."}, from) {
+	if matches("examples/...", from) || matchesAny([]string{"internal/archtest", "internal/routertest", "internal/script", "internal/mocks/...", "internal/bench/..."}, from) {
 		return ""
 	}
 	for _, t := range testOnly {

@@ -4,19 +4,17 @@
 package readme
 
 import (
-	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/rheostat-go/rheostat/internal/routertest"
+	"github.com/rheostat-go/rheostat/internal/script"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/proxy"
 )
-
-var update = flag.Bool("update", false, "write README.md")
 
 const path = "../../README.md"
 
@@ -35,7 +33,7 @@ func TestReadmeSaysWhatTheCodeDoes(t *testing.T) {
 	if want == text {
 		return
 	}
-	if !*update {
+	if !script.Update() {
 		t.Fatal("README.md is not what the code does; run go generate ./internal/readme and read the change")
 	}
 	if err := os.WriteFile(path, []byte(want), 0o600); err != nil {
@@ -71,31 +69,24 @@ func program(t *testing.T) string {
 	return "package main\n" + strings.TrimRight(code, "\n") + "\n"
 }
 
-// row is what a router declares. Those of other packages are in their
-// testdata/caps.json, which their own tests hold to the code.
-type row struct {
-	Router string       `json:"router"`
-	Note   string       `json:"note"`
-	Caps   traffic.Caps `json:"caps"`
-}
-
 func routers(t *testing.T) string {
 	t.Helper()
 	p, err := proxy.New(nil, proxy.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := []row{{"traffic/proxy", "", p.Caps()}}
+	// Those of other packages are in files, which their own tests hold to the code.
+	rows := []routertest.Row{{Router: "traffic/proxy", Caps: p.Caps()}}
 	for _, pattern := range []string{"../../traffic/*/testdata/caps.json", "../../traffic/*/*/testdata/caps.json"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range files {
-			rows = append(rows, declared(t, name)...)
+			rows = append(rows, routertest.ReadCaps(t, name)...)
 		}
 	}
-	rows = append(rows, row{"traffic.Memory", "for tests", traffic.NewMemory(traffic.Options{}).Caps()})
+	rows = append(rows, routertest.Row{Router: "traffic.Memory", Note: "for tests", Caps: traffic.NewMemory(traffic.Options{}).Caps()})
 	var b strings.Builder
 	b.WriteString("| router | weights in steps of | matches | mirror | sticky | refuses stale writers | knows its room | evidence | then up to | drops connections |\n")
 	b.WriteString("|---|---|---|---|---|---|---|---|---|---|\n")
@@ -109,24 +100,6 @@ func routers(t *testing.T) string {
 			yes(c.Mirror), yes(c.Sticky), yes(c.Fencing), yes(c.Room), c.Evidence, lag(c), yes(c.Drops))
 	}
 	return b.String()
-}
-
-func declared(t *testing.T, name string) []row {
-	t.Helper()
-	data, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var rows []row
-	if err := json.Unmarshal(data, &rows); err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	for _, r := range rows {
-		if r.Router == "" || r.Caps.Granularity == 0 {
-			t.Errorf("%s: a row names no router or declares no granularity", name)
-		}
-	}
-	return rows
 }
 
 func steps(c traffic.Caps) string {

@@ -4,11 +4,8 @@
 package grpcsplit_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,34 +20,16 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/rheostat-go/rheostat/internal/routertest"
 	"github.com/rheostat-go/rheostat/traffic"
 	grpcsplit "github.com/rheostat-go/rheostat/traffic/grpc"
 	"github.com/rheostat-go/rheostat/traffic/proxy"
 )
 
-var update = flag.Bool("update", false, "rewrite testdata/caps.json")
-
 func TestCapsAreTheOnesOnRecord(t *testing.T) {
 	t.Parallel()
 	arms, _ := pair(t)
-	got, err := json.MarshalIndent([]any{struct {
-		Router string       `json:"router"`
-		Note   string       `json:"note"`
-		Caps   traffic.Caps `json:"caps"`
-	}{"traffic/grpc", "in the client", newConn(t, arms, grpcsplit.Options{}).Caps()}}, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got = append(got, '\n')
-	const file = "testdata/caps.json"
-	if *update {
-		if err := errors.Join(os.MkdirAll("testdata", 0o755), os.WriteFile(file, got, 0o644)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if want, err := os.ReadFile(file); err != nil || !bytes.Equal(want, got) {
-		t.Errorf("%s is not what the code declares (%v); rewrite it with -update:\n%s", file, err, got)
-	}
+	routertest.Caps(t, routertest.Row{Router: "traffic/grpc", Note: "in the client", Caps: newConn(t, arms, grpcsplit.Options{}).Caps()})
 }
 
 // TestAClientIsOnTheSameSideByHTTPAndByGRPC asks package proxy and a Conn about

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rheostat-go/rheostat/internal/routertest"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/haproxy"
 	"github.com/rheostat-go/rheostat/traffic/traffictest"
@@ -88,7 +89,7 @@ func TestAnotherCandidateHasOtherClients(t *testing.T) {
 // withNeighbours adds configuration of others, with a map of their own.
 func withNeighbours(s *server) {
 	s.write("other.map", "/a stable\n/b candidate\n0: 500000|x|y|-|,\n")
-	s.more = fmt.Sprintf("frontend other\n    bind %s\n    use_backend %%[path,map(%s)]\n", freeAddress(s.t), filepath.Join(s.dir, "other.map"))
+	s.more = fmt.Sprintf("frontend other\n    bind %s\n    use_backend %%[path,map(%s)]\n", routertest.FreeAddress(s.t), filepath.Join(s.dir, "other.map"))
 }
 
 var reference = regexp.MustCompile(`(?m)^0x[0-9a-f]+ `)
@@ -109,26 +110,16 @@ func subject(t *testing.T, s *server, o haproxy.Options) traffictest.Subject {
 		t.Fatal(err)
 	}
 	subject := traffictest.Subject{
-		Router: router,
-		Send:   data.send,
-		Connect: func(ctx context.Context) (*traffictest.Conn, error) {
-			c, err := dial(ctx, s.front)
-			if err != nil {
-				return nil, err
-			}
-			return &traffictest.Conn{Send: c.send, Close: func() { c.conn.Close() }}, nil
-		},
+		Router:  router,
+		Send:    data.send,
+		Connect: routertest.Connect(s.front),
 		Foreign: func(_ context.Context, r traffic.Route, _ string) error { return s.foreign(r) },
-		Break: func(_ context.Context, f traffictest.Fault) (func(), error) {
+		Break: func(ctx context.Context, f traffictest.Fault) (func(), error) {
 			switch f {
-			case traffictest.CandidateHanging:
-				return s.arms["candidate"].breaks(1), nil
-			case traffictest.CandidateFailing:
-				return s.arms["candidate"].breaks(2), nil
 			case traffictest.Down, traffictest.Hanging, traffictest.Garbage, traffictest.Deaf:
 				return between.breaks(f), nil
 			}
-			return nil, errors.ErrUnsupported
+			return s.arms["candidate"].Break(ctx, f)
 		},
 		Another: instance,
 		Rest: func(context.Context) (string, error) {

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rheostat-go/rheostat/internal/routertest"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/haproxy"
 )
@@ -329,7 +330,7 @@ func TestAForeignEntryIsSeenAndOvertaken(t *testing.T) {
 func TestRoomIsTheWeightOfReadyServers(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, func(s *server) {
-		good, dead := s.arms["stable"].address, freeAddress(s.t)
+		good, dead := s.arms["stable"].Address, routertest.FreeAddress(s.t)
 		s.more = fmt.Sprintf(`backend mixed
     server a %[1]s weight 30
     server b %[1]s weight 20
@@ -351,7 +352,7 @@ backend backups
 		apply(t, r, observe(t, r).Fence+1, route)
 		return observe(t, r).Room
 	}
-	eventually(t, "checks to fail", func() error {
+	routertest.Eventually(t, "checks to fail", func() error {
 		if got, want := room("mixed", "dead"), (traffic.Room{Known: true, Stable: traffic.Percent(50)}); got != want {
 			return fmt.Errorf("room is %+v, want %+v", got, want)
 		}

@@ -4,9 +4,6 @@
 package haproxy_test
 
 import (
-	"bytes"
-	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,11 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rheostat-go/rheostat/traffic"
+	"github.com/rheostat-go/rheostat/internal/routertest"
 	"github.com/rheostat-go/rheostat/traffic/haproxy"
 )
-
-var update = flag.Bool("update", false, "rewrite testdata")
 
 // The least there is: a part per million of the frontend's requests, without
 // names that a route may look at.
@@ -52,12 +47,7 @@ func ExampleConfig_Rules() {
 
 func TestCapsAreWhatIsRecorded(t *testing.T) {
 	t.Parallel()
-	type row struct {
-		Router string       `json:"router"`
-		Note   string       `json:"note"`
-		Caps   traffic.Caps `json:"caps"`
-	}
-	var rows []row
+	var rows []routertest.Row
 	for _, v := range []struct {
 		note   string
 		config haproxy.Config
@@ -69,26 +59,9 @@ func TestCapsAreWhatIsRecorded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rows = append(rows, row{"traffic/haproxy", v.note, r.Caps()})
+		rows = append(rows, routertest.Row{Router: "traffic/haproxy", Note: v.note, Caps: r.Caps()})
 	}
-	got, err := json.MarshalIndent(rows, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got = append(got, '\n')
-	const file = "testdata/caps.json"
-	if *update {
-		if err := os.WriteFile(file, got, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(want, got) {
-		t.Errorf("%s is not what the code declares; rewrite it with -update:\n%s", file, got)
-	}
+	routertest.Caps(t, rows...)
 }
 
 func TestNewNamesWhatCannotBeRight(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rheostat-go/rheostat/internal/routertest"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/haproxy"
 	"github.com/rheostat-go/rheostat/traffic/traffictest"
@@ -52,25 +53,25 @@ func startLoad(t *testing.T, front string, once bool) *load {
 		l.wg.Go(func() {
 			tick := time.NewTicker(pace)
 			defer tick.Stop()
-			var c *client
+			var c *routertest.Client
 			for ; !l.stop.Load(); <-tick.C {
 				if c == nil {
 					var err error
-					if c, err = dial(context.WithoutCancel(t.Context()), front); err != nil {
+					if c, err = routertest.Dial(context.WithoutCancel(t.Context()), front); err != nil {
 						l.add(sample{time.Now(), "", err})
 						continue
 					}
 				}
 				began := time.Now()
-				answer, err := c.send(context.WithoutCancel(t.Context()), traffictest.Request{})
+				answer, err := c.Send(context.WithoutCancel(t.Context()), traffictest.Request{})
 				l.add(sample{began, answer.Arm, err})
 				if err != nil || once {
-					c.conn.Close()
+					c.Close()
 					c = nil
 				}
 			}
 			if c != nil {
-				c.conn.Close()
+				c.Close()
 			}
 		})
 	}
@@ -91,7 +92,7 @@ func (l *load) add(s sample) {
 func (l *load) take(t *testing.T, n int, since time.Time) []sample {
 	t.Helper()
 	var taken []sample
-	eventually(t, fmt.Sprintf("%d requests", n), func() error {
+	routertest.Eventually(t, fmt.Sprintf("%d requests", n), func() error {
 		l.mu.Lock()
 		taken = append(taken, l.samples...)
 		l.samples = nil
@@ -291,9 +292,9 @@ func TestTheRouteSurvivesReloadsUnderLoad(t *testing.T) {
 		pid := s.worker()
 		done := make(chan struct{})
 		go func() { defer close(done); s.reload(t, pid) }()
-		eventually(t, "the route to be accepted", func() error { return r.Apply(t.Context(), fence, want) })
+		routertest.Eventually(t, "the route to be accepted", func() error { return r.Apply(t.Context(), fence, want) })
 		<-done
-		eventually(t, "the route to be seen", func() error {
+		routertest.Eventually(t, "the route to be seen", func() error {
 			if err := r.Apply(t.Context(), fence, want); err != nil {
 				return err
 			}

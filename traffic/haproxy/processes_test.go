@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rheostat-go/rheostat/internal/routertest"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/haproxy"
 )
@@ -151,7 +152,7 @@ func TestAWriterThatSleptMidwayIsRefused(t *testing.T) {
 		resume := between.holdAt(n)
 		done := make(chan error)
 		go func() { done <- slow.Apply(context.WithoutCancel(t.Context()), fence+1, split(traffic.Full)) }()
-		eventually(t, "the slow writer to be held", between.isHeld)
+		routertest.Eventually(t, "the slow writer to be held", between.isHeld)
 		apply(t, fast, fence+2, split(traffic.Percent(3)))
 		resume()
 		select {

@@ -12,9 +12,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rheostat-go/rheostat/internal/routertest"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/haproxy"
 	"github.com/rheostat-go/rheostat/traffic/traffictest"
@@ -44,7 +42,7 @@ type server struct {
 	dir    string
 	socket string // of the runtime API
 	front  string // host:port of the data plane
-	arms   map[string]*arm
+	arms   map[string]*routertest.Arm
 	more   string // of configuration
 	master bool   // runs as master and worker, and can be reloaded
 	cmd    *exec.Cmd
@@ -60,11 +58,11 @@ func newServer(t *testing.T, edit func(*server)) *server {
 		}
 		t.Skip("haproxy is not installed")
 	}
-	s := &server{t: t, config: names, dir: t.TempDir(), front: freeAddress(t), arms: map[string]*arm{}}
+	s := &server{t: t, config: names, dir: t.TempDir(), front: routertest.FreeAddress(t), arms: map[string]*routertest.Arm{}}
 	s.socket = filepath.Join(s.dir, "s")
 	s.config.Map = filepath.Join(s.dir, "route.map")
 	for _, name := range []string{"stable", "candidate"} {
-		s.arms[name] = newArm(t, name)
+		s.arms[name] = routertest.NewArm(t, name)
 	}
 	if edit != nil {
 		edit(s)
@@ -80,16 +78,6 @@ func newServer(t *testing.T, edit func(*server)) *server {
 	return s
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func (s *server) write(name, text string) {
 	s.t.Helper()
 	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
@@ -101,7 +89,7 @@ func (s *server) start() {
 	s.t.Helper()
 	addresses := map[string][]string{}
 	for name, a := range s.arms {
-		addresses[name] = []string{a.address}
+		addresses[name] = []string{a.Address}
 	}
 	text, err := s.config.Sample(s.socket, s.front, addresses)
 	if err != nil {
@@ -120,7 +108,7 @@ func (s *server) start() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	eventually(s.t, "haproxy to start", func() error {
+	routertest.Eventually(s.t, "haproxy to start", func() error {
 		conn, err := net.Dial("tcp", s.front)
 		if err != nil {
 			return err
@@ -152,7 +140,7 @@ func (s *server) worker() string {
 func (s *server) reload(t *testing.T, old string) {
 	t.Helper()
 	var asked time.Time
-	eventually(t, "a new worker", func() error {
+	routertest.Eventually(t, "a new worker", func() error {
 		// A master that is still busy with the last reload misses a signal.
 		if time.Since(asked) > time.Second {
 			asked = time.Now()
@@ -202,115 +190,29 @@ func (s *server) router(o haproxy.Options) *haproxy.Router {
 // file are Options that keep the map.
 func (s *server) file() haproxy.Options { return haproxy.Options{File: s.config.Map} }
 
-// arm is a backend that answers with its name.
-type arm struct {
-	address string
-	mode    atomic.Int32 // 0 answers, 1 hangs, 2 fails
-	mended  atomic.Pointer[chan struct{}]
-}
-
-func newArm(t *testing.T, name string) *arm {
-	t.Helper()
-	a := &arm{}
-	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		switch a.mode.Load() {
-		case 1:
-			select {
-			case <-*a.mended.Load():
-			case <-r.Context().Done():
-			}
-		case 2:
-			w.WriteHeader(http.StatusInternalServerError)
-		}
-		io.WriteString(w, name)
-	}))
-	t.Cleanup(h.Close)
-	a.address = h.Listener.Addr().String()
-	return a
-}
-
-func (a *arm) breaks(mode int32) (mend func()) {
-	ch := make(chan struct{})
-	a.mended.Store(&ch)
-	a.mode.Store(mode)
-	return sync.OnceFunc(func() { a.mode.Store(0); close(ch) })
-}
-
-// client is one connection that stays open and is never replaced.
-type client struct {
-	conn net.Conn
-	in   *bufio.Reader
-}
-
-func dial(ctx context.Context, front string) (*client, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", front)
-	if err != nil {
-		return nil, err
-	}
-	return &client{conn, bufio.NewReader(conn)}, nil
-}
-
-// send is a POST, which nobody replays.
-func (c *client) send(ctx context.Context, q traffictest.Request) (traffictest.Answer, error) {
-	values := url.Values{}
-	for k, v := range q.Query {
-		values.Set(k, v)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://front/?"+values.Encode(), strings.NewReader("body"))
-	if err != nil {
-		return traffictest.Answer{}, err
-	}
-	for k, v := range q.Header {
-		req.Header.Set(k, v)
-	}
-	for k, v := range q.Cookie {
-		req.AddCookie(&http.Cookie{Name: k, Value: v})
-	}
-	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	if err := req.Write(c.conn); err != nil {
-		return traffictest.Answer{}, err
-	}
-	res, err := http.ReadResponse(c.in, req)
-	if err != nil {
-		return traffictest.Answer{}, err
-	}
-	body, err := io.ReadAll(res.Body)
-	res.Body.Close()
-	if err != nil || res.StatusCode != http.StatusOK {
-		return traffictest.Answer{}, fmt.Errorf("%s %q: %w", res.Status, body, errors.Join(err, errors.New("no answer of an arm")))
-	}
-	answer := traffictest.Answer{Arm: string(body), Cookie: map[string]string{}}
-	for _, cookie := range res.Cookies() {
-		answer.Cookie[cookie.Name] = cookie.Value
-	}
-	return answer, nil
-}
-
 // pool sends over connections that are kept, and opens more when all are busy.
 type pool struct {
 	front string
 	mu    sync.Mutex
-	idle  []*client
+	idle  []*routertest.Client
 }
 
 func (p *pool) send(ctx context.Context, q traffictest.Request) (traffictest.Answer, error) {
 	p.mu.Lock()
-	var c *client
+	var c *routertest.Client
 	if n := len(p.idle); n > 0 {
 		c, p.idle = p.idle[n-1], p.idle[:n-1]
 	}
 	p.mu.Unlock()
 	if c == nil {
 		var err error
-		if c, err = dial(ctx, p.front); err != nil {
+		if c, err = routertest.Dial(ctx, p.front); err != nil {
 			return traffictest.Answer{}, err
 		}
 	}
-	answer, err := c.send(ctx, q)
+	answer, err := c.Send(ctx, q)
 	if err != nil {
-		c.conn.Close()
+		c.Close()
 		return answer, err
 	}
 	p.mu.Lock()
@@ -323,7 +225,7 @@ func (p *pool) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.idle {
-		c.conn.Close()
+		c.Close()
 	}
 	p.idle = nil
 }
@@ -430,21 +332,6 @@ func (r *relay) isHeld() error {
 		return nil
 	default:
 		return errors.New("not yet")
-	}
-}
-
-func eventually(t *testing.T, what string, try func() error) {
-	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for {
-		err := try()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("waiting for %s: %v", what, err)
-		}
-		time.Sleep(2 * time.Millisecond)
 	}
 }
 

@@ -5,7 +5,6 @@ package nginx_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/rheostat-go/rheostat/internal/routertest"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/nginx"
 	"github.com/rheostat-go/rheostat/traffic/traffictest"
@@ -46,7 +46,7 @@ func subject(t *testing.T, s *server) traffictest.Subject {
 		Status: "unix:" + between.path,
 		Reload: []string{"sh", "-c", `"$@" && test ! -e ` + deaf, "reload", "nginx", "-p", s.dir, "-c", s.conf, "-e", s.log(), "-s", "reload"},
 	})
-	subject.Break = func(_ context.Context, f traffictest.Fault) (func(), error) {
+	subject.Break = func(ctx context.Context, f traffictest.Fault) (func(), error) {
 		switch f {
 		case traffictest.Deaf:
 			s.write(deaf, "")
@@ -54,7 +54,7 @@ func subject(t *testing.T, s *server) traffictest.Subject {
 		case traffictest.Down, traffictest.Hanging, traffictest.Garbage:
 			return between.breaks(f), nil
 		}
-		return s.breaks(f)
+		return s.arms["candidate"].Break(ctx, f)
 	}
 	return subject
 }
@@ -63,7 +63,7 @@ func subject(t *testing.T, s *server) traffictest.Subject {
 func blindSubject(t *testing.T, s *server) traffictest.Subject {
 	t.Helper()
 	subject := newSubject(t, s, nginx.Options{PIDFile: s.pid()})
-	subject.Break = func(_ context.Context, f traffictest.Fault) (func(), error) { return s.breaks(f) }
+	subject.Break = s.arms["candidate"].Break
 	return subject
 }
 
@@ -80,16 +80,10 @@ func newSubject(t *testing.T, s *server, o nginx.Options) traffictest.Subject {
 		Router:   s.router(o),
 		Requests: 1000,
 		Send:     send,
-		Connect: func(ctx context.Context) (*traffictest.Conn, error) {
-			c, err := dial(ctx, s.front)
-			if err != nil {
-				return nil, err
-			}
-			return &traffictest.Conn{Send: c.send, Close: func() { c.conn.Close() }}, nil
-		},
-		Foreign: func(_ context.Context, r traffic.Route, _ string) error { return s.foreign(r) },
-		Another: instance,
-		Rest:    func(context.Context) (string, error) { return s.read(s.conf), nil },
+		Connect:  routertest.Connect(s.front),
+		Foreign:  func(_ context.Context, r traffic.Route, _ string) error { return s.foreign(r) },
+		Another:  instance,
+		Rest:     func(context.Context) (string, error) { return s.read(s.conf), nil },
 	}
 	subject.Restart = func(context.Context) (traffictest.Subject, error) {
 		end()
@@ -100,16 +94,6 @@ func newSubject(t *testing.T, s *server, o nginx.Options) traffictest.Subject {
 		return next, nil
 	}
 	return subject
-}
-
-func (s *server) breaks(f traffictest.Fault) (func(), error) {
-	switch f {
-	case traffictest.CandidateHanging:
-		return s.arms["candidate"].breaks(1), nil
-	case traffictest.CandidateFailing:
-		return s.arms["candidate"].breaks(2), nil
-	}
-	return nil, errors.ErrUnsupported
 }
 
 // relay stands between a router and the status of nginx, and breaks.

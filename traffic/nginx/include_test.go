@@ -5,34 +5,12 @@ package nginx
 
 import (
 	"errors"
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/rheostat-go/rheostat/internal/routertest"
 	"github.com/rheostat-go/rheostat/traffic"
 )
-
-var update = flag.Bool("update", false, "rewrite testdata")
-
-// golden holds a text to a file of testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(want) != got {
-		t.Errorf("%s is not what the code writes; rewrite it with -update:\n%s", file, got)
-	}
-}
 
 func split(edit func(*traffic.Split)) traffic.Route {
 	r := traffic.Route{Arms: traffic.Arms{Stable: "blue", Candidate: "green"}, Split: traffic.Split{Candidate: traffic.Percent(25)}}
@@ -65,7 +43,7 @@ func TestTheIncludeOfARoute(t *testing.T) {
 	t.Parallel()
 	for name, route := range routes {
 		text, _ := compose("rheostat_arm", note{Fence: 7, Route: digest(route)}, route)
-		golden(t, name+".conf", text)
+		routertest.Golden(t, name+".conf", text)
 	}
 }
 

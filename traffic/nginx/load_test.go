@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rheostat-go/rheostat/internal/routertest"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/nginx"
 	"github.com/rheostat-go/rheostat/traffic/traffictest"
@@ -30,25 +31,25 @@ func (s *server) clients(ctx context.Context, n int, kept bool) (end func() []se
 	var wg sync.WaitGroup
 	for i := range lists {
 		wg.Go(func() {
-			var c *client
+			var c *routertest.Client
 			for ctx.Err() == nil {
 				now := served{begun: time.Now()}
 				if c == nil {
-					c, now.err = dial(context.Background(), s.front)
+					c, now.err = routertest.Dial(context.Background(), s.front)
 				}
 				if now.err == nil {
 					var answer traffictest.Answer
-					answer, now.err = c.send(context.Background(), traffictest.Request{Header: map[string]string{"Connection": connection(kept)}})
+					answer, now.err = c.Send(context.Background(), traffictest.Request{Header: map[string]string{"Connection": connection(kept)}})
 					now.arm = answer.Arm
 				}
 				if c != nil && (now.err != nil || !kept) {
-					c.conn.Close()
+					c.Close()
 					c = nil
 				}
 				lists[i] = append(lists[i], now)
 			}
 			if c != nil {
-				c.conn.Close()
+				c.Close()
 			}
 		})
 	}

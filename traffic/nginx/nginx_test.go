@@ -4,11 +4,8 @@
 package nginx_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rheostat-go/rheostat/internal/routertest"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/nginx"
 	"github.com/rheostat-go/rheostat/traffic/traffictest"
@@ -29,13 +27,6 @@ func to(w traffic.Weight) traffic.Route {
 	return traffic.Route{Arms: arms, Split: traffic.Split{Candidate: w}}
 }
 
-// row is one of the README's table.
-type row struct {
-	Router string       `json:"router"`
-	Note   string       `json:"note"`
-	Caps   traffic.Caps `json:"caps"`
-}
-
 func TestCapsAreThoseOfTheTable(t *testing.T) {
 	t.Parallel()
 	caps := func(o nginx.Options) traffic.Caps {
@@ -45,32 +36,10 @@ func TestCapsAreThoseOfTheTable(t *testing.T) {
 		}
 		return r.Caps()
 	}
-	rows := []row{
-		{"traffic/nginx", "include and reload", caps(nginx.Options{Status: "127.0.0.1:9180"})},
-		{"traffic/nginx", "without a status", caps(nginx.Options{})},
-	}
-	got, err := json.MarshalIndent(rows, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	golden(t, "caps.json", append(got, '\n'))
-}
-
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if flag.Lookup("update").Value.String() == "true" {
-		if err := os.WriteFile(file, got, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(want, got) {
-		t.Errorf("%s is not what the code declares; rewrite it with -update:\n%s", file, got)
-	}
+	routertest.Caps(t,
+		routertest.Row{Router: "traffic/nginx", Note: "include and reload", Caps: caps(nginx.Options{Status: "127.0.0.1:9180"})},
+		routertest.Row{Router: "traffic/nginx", Note: "without a status", Caps: caps(nginx.Options{})},
+	)
 }
 
 func TestNewNamesWhatCannotBeRight(t *testing.T) {
@@ -101,7 +70,7 @@ func TestNewNamesWhatCannotBeRight(t *testing.T) {
 func eventuallySeen(t *testing.T, r *nginx.Router, want traffic.Route, e traffic.Evidence) traffic.Seen {
 	t.Helper()
 	var seen traffic.Seen
-	eventually(t, fmt.Sprintf("%v to be %v", want, e), func() (err error) {
+	routertest.Eventually(t, fmt.Sprintf("%v to be %v", want, e), func() (err error) {
 		seen, err = r.Observe(t.Context())
 		if err == nil && (!seen.Route.Equal(want) || seen.Evidence != e) {
 			err = fmt.Errorf("it is %v (%v)", seen.Route, seen.Evidence)
@@ -347,7 +316,7 @@ func TestAWriterThatIsKilledIsMadeGoodByTheSameApply(t *testing.T) {
 			apply(t, r, 7, to(traffic.Full))
 			eventuallySeen(t, r, to(traffic.Full), r.Caps().Evidence)
 			send, end := s.sender()
-			eventually(t, "the candidate to answer", func() error {
+			routertest.Eventually(t, "the candidate to answer", func() error {
 				defer end()
 				answer, err := send(t.Context(), traffictest.Request{})
 				if err == nil && answer.Arm != "candidate" {
@@ -403,11 +372,11 @@ func TestAReloadWhoseReplyWasLostIsNotTakenForNone(t *testing.T) {
 	script := fmt.Sprintf(`"$@"; test -e %s || exit 0; until test -e %s; do sleep 0.02; done; exit 1`, deaf, loaded)
 	r := s.router(nginx.Options{Reload: append([]string{"sh", "-c", script, "reload"}, s.args("-s", "reload")...)})
 	apply(t, r, 1, to(0))
-	eventually(t, "nginx to have the first route", s.has)
+	routertest.Eventually(t, "nginx to have the first route", s.has)
 	s.write(deaf, "")
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		eventually(t, "nginx to have the second", func() error {
+		routertest.Eventually(t, "nginx to have the second", func() error {
 			if text := s.read(s.include); !strings.Contains(text, `"fence":2`) {
 				return errors.New("it is not written")
 			}
@@ -425,7 +394,7 @@ func TestAReloadWhoseReplyWasLostIsNotTakenForNone(t *testing.T) {
 		t.Fatal("nginx has the first route, and nothing is tried")
 	}
 	apply(t, r, 1, to(0))
-	eventually(t, "nginx to have the first route again", s.has)
+	routertest.Eventually(t, "nginx to have the first route again", s.has)
 }
 
 // has reports whether a worker has the include that is on disk.

@@ -4,26 +4,21 @@
 package nginx_test
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/rheostat-go/rheostat/internal/routertest"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/nginx"
 	"github.com/rheostat-go/rheostat/traffic/traffictest"
@@ -43,7 +38,7 @@ type server struct {
 	include string
 	socket  string // of the status
 	front   string // host:port of the data plane
-	arms    map[string]*arm
+	arms    map[string]*routertest.Arm
 	cmd     *exec.Cmd
 }
 
@@ -57,10 +52,10 @@ func newServer(t *testing.T) *server {
 		t.Skip("nginx is not installed")
 	}
 	dir := t.TempDir()
-	s := &server{t: t, dir: dir, front: freeAddress(t), arms: map[string]*arm{}}
+	s := &server{t: t, dir: dir, front: routertest.FreeAddress(t), arms: map[string]*routertest.Arm{}}
 	s.conf, s.include, s.socket = filepath.Join(dir, "nginx.conf"), filepath.Join(dir, "route.conf"), filepath.Join(dir, "s")
 	for _, name := range []string{"stable", "candidate"} {
-		s.arms[name] = newArm(t, name)
+		s.arms[name] = routertest.NewArm(t, name)
 	}
 	s.configure("")
 	s.begin()
@@ -73,16 +68,6 @@ func newServer(t *testing.T) *server {
 		}
 	})
 	return s
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func (s *server) log() string { return filepath.Join(s.dir, "error.log") }
@@ -121,7 +106,7 @@ func (s *server) configure(more string) {
 		fmt.Fprintf(&b, "%s_temp_path %s;\n", kind, filepath.Join(s.dir, kind))
 	}
 	for name, a := range s.arms {
-		fmt.Fprintf(&b, "upstream %s { server %s; keepalive 16; }\n", name, a.address)
+		fmt.Fprintf(&b, "upstream %s { server %s; keepalive 16; }\n", name, a.Address)
 	}
 	fmt.Fprintf(&b, "# upstream gone { server 127.0.0.1:1; }\n%s\n%s\n", parts[1], more)
 	fmt.Fprintf(&b, "server {\nlisten %s;\nlocation / {\nproxy_http_version 1.1;\nproxy_set_header Connection \"\";\n%s}\n}\n}\n", s.front, parts[2])
@@ -154,7 +139,7 @@ func (s *server) start() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	eventually(s.t, "nginx to start", func() error {
+	routertest.Eventually(s.t, "nginx to start", func() error {
 		if _, err := os.Stat(s.pid()); err != nil {
 			return err
 		}
@@ -236,130 +221,19 @@ func (s *server) foreign(r traffic.Route) error {
 	return s.reload()
 }
 
-// arm is a backend that answers with its name.
-type arm struct {
-	address string
-	mode    atomic.Int32 // 0 answers, 1 hangs, 2 fails
-	mended  atomic.Pointer[chan struct{}]
-}
-
-func newArm(t *testing.T, name string) *arm {
-	t.Helper()
-	a := &arm{}
-	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		switch a.mode.Load() {
-		case 1:
-			select {
-			case <-*a.mended.Load():
-			case <-r.Context().Done():
-			}
-		case 2:
-			w.WriteHeader(http.StatusInternalServerError)
-		}
-		io.WriteString(w, name)
-	}))
-	t.Cleanup(h.Close)
-	a.address = h.Listener.Addr().String()
-	return a
-}
-
-func (a *arm) breaks(mode int32) (mend func()) {
-	ch := make(chan struct{})
-	a.mended.Store(&ch)
-	a.mode.Store(mode)
-	return sync.OnceFunc(func() { a.mode.Store(0); close(ch) })
-}
-
-func newRequest(ctx context.Context, method, front string, q traffictest.Request) (*http.Request, error) {
-	values := url.Values{}
-	for k, v := range q.Query {
-		values.Set(k, v)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+front+"/?"+values.Encode(), nil)
-	if err != nil {
-		return nil, err
-	}
-	for k, v := range q.Header {
-		req.Header.Set(k, v)
-	}
-	for k, v := range q.Cookie {
-		req.AddCookie(&http.Cookie{Name: k, Value: v})
-	}
-	return req, nil
-}
-
-func read(res *http.Response) (traffictest.Answer, error) {
-	body, err := io.ReadAll(res.Body)
-	res.Body.Close()
-	if err != nil || res.StatusCode != http.StatusOK {
-		return traffictest.Answer{}, fmt.Errorf("%s %q: %w", res.Status, body, errors.Join(err, errors.New("no answer of an arm")))
-	}
-	return traffictest.Answer{Arm: string(body)}, nil
-}
-
 // sender is a client as most are: it keeps connections, and asks once more what
 // may be asked twice when one that was idle turns out to be closed.
 func (s *server) sender() (send func(context.Context, traffictest.Request) (traffictest.Answer, error), end func()) {
 	transport := &http.Transport{MaxIdleConnsPerHost: 16}
 	return func(ctx context.Context, q traffictest.Request) (traffictest.Answer, error) {
-		req, err := newRequest(ctx, http.MethodGet, s.front, q)
+		req, err := routertest.NewRequest(ctx, http.MethodGet, s.front, q)
 		if err != nil {
 			return traffictest.Answer{}, err
 		}
-		res, err := transport.RoundTrip(req)
+		res, err := transport.RoundTrip(req) //nolint:bodyclose // ReadAnswer closes it
 		if err != nil {
 			return traffictest.Answer{}, err
 		}
-		return read(res)
+		return routertest.ReadAnswer(res)
 	}, transport.CloseIdleConnections
-}
-
-// client is one connection that stays open and is never replaced.
-type client struct {
-	front string
-	conn  net.Conn
-	in    *bufio.Reader
-}
-
-func dial(ctx context.Context, front string) (*client, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", front)
-	if err != nil {
-		return nil, err
-	}
-	return &client{front, conn, bufio.NewReader(conn)}, nil
-}
-
-// send is a POST, which nobody replays.
-func (c *client) send(ctx context.Context, q traffictest.Request) (traffictest.Answer, error) {
-	req, err := newRequest(ctx, http.MethodPost, c.front, q)
-	if err != nil {
-		return traffictest.Answer{}, err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	if err := req.Write(c.conn); err != nil {
-		return traffictest.Answer{}, err
-	}
-	res, err := http.ReadResponse(c.in, req)
-	if err != nil {
-		return traffictest.Answer{}, err
-	}
-	return read(res)
-}
-
-// eventually asks until there is no error.
-func eventually(t *testing.T, what string, ask func() error) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		err := ask()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("waited for %s: %v", what, err)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }

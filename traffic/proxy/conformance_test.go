@@ -7,15 +7,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/rheostat-go/rheostat/internal/routertest"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/proxy"
 	"github.com/rheostat-go/rheostat/traffic/traffictest"
@@ -74,49 +74,21 @@ func front(t *testing.T, p *proxy.Proxy) string {
 
 func sender(c *http.Client, to string) func(context.Context, traffictest.Request) (traffictest.Answer, error) {
 	return func(ctx context.Context, q traffictest.Request) (traffictest.Answer, error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, to, http.NoBody)
+		req, err := routertest.NewRequest(ctx, http.MethodGet, host(to), q)
 		if err != nil {
 			return traffictest.Answer{}, err
 		}
-		query := req.URL.Query()
-		for k, v := range q.Query {
-			query.Set(k, v)
-		}
-		req.URL.RawQuery = query.Encode()
-		for k, v := range q.Header {
-			req.Header.Set(k, v)
-		}
-		for k, v := range q.Cookie {
-			req.AddCookie(&http.Cookie{Name: k, Value: v})
-		}
-		res, err := c.Do(req)
+		res, err := c.Do(req) //nolint:bodyclose // ReadAnswer closes it
 		if err != nil {
 			return traffictest.Answer{}, err
 		}
-		body, err := io.ReadAll(res.Body)
-		if err = errors.Join(err, res.Body.Close()); err != nil || res.StatusCode != http.StatusOK {
-			return traffictest.Answer{}, fmt.Errorf("%s %s: %w", res.Status, body, err)
-		}
-		answer := traffictest.Answer{Arm: string(body), Cookie: map[string]string{}}
-		for _, c := range res.Cookies() {
-			answer.Cookie[c.Name] = c.Value
-		}
-		return answer, nil
+		return routertest.ReadAnswer(res)
 	}
 }
 
-// connector opens connections that are never replaced by others.
-func connector(to string) func(context.Context) (*traffictest.Conn, error) {
-	return func(context.Context) (*traffictest.Conn, error) {
-		var open atomic.Bool
-		transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			if open.Swap(true) {
-				return nil, errors.New("the connection was closed")
-			}
-			return new(net.Dialer).DialContext(ctx, network, address)
-		}}
-		return &traffictest.Conn{Send: sender(&http.Client{Transport: transport}, to), Close: transport.CloseIdleConnections}, nil
-	}
+// host is the host and port of a URL.
+func host(to string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(to, "http://"), "/")
 }
 
 func TestConformance(t *testing.T) {
@@ -166,7 +138,7 @@ func subject(t *testing.T, o proxy.Options, reach func(*proxy.Proxy) (*http.Clie
 		client, to := reach(p)
 		s := traffictest.Subject{Router: p, Send: sender(client, to), Restart: again, Copies: c.copies.Load, Break: c.breaks}
 		if _, ok := client.Transport.(*http.Transport); ok { // a client's own, so there is a connection to the proxy
-			s.Connect = connector(to)
+			s.Connect = routertest.Connect(host(to))
 		}
 		return s, nil
 	}

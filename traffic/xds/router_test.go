@@ -4,11 +4,8 @@
 package xds_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,11 +16,10 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/rheostat-go/rheostat/internal/routertest"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/xds"
 )
-
-var update = flag.Bool("update", false, "rewrite testdata/caps.json")
 
 // unserved is a router that nobody asks.
 func unserved(o xds.RouterOptions) (*xds.Router, error) {
@@ -32,33 +28,15 @@ func unserved(o xds.RouterOptions) (*xds.Router, error) {
 
 func TestCapsAreTheOnesOnRecord(t *testing.T) {
 	t.Parallel()
-	type row struct {
-		Router string       `json:"router"`
-		Note   string       `json:"note"`
-		Caps   traffic.Caps `json:"caps"`
-	}
-	var rows []row
+	var rows []routertest.Row
 	for _, envoy := range []bool{false, true} {
 		r, err := unserved(xds.RouterOptions{Envoy: envoy})
 		if err != nil {
 			t.Fatal(err)
 		}
-		rows = append(rows, row{"traffic/xds", map[bool]string{false: "gRPC", true: "Envoy"}[envoy], r.Caps()})
+		rows = append(rows, routertest.Row{Router: "traffic/xds", Note: map[bool]string{false: "gRPC", true: "Envoy"}[envoy], Caps: r.Caps()})
 	}
-	got, err := json.MarshalIndent(rows, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got = append(got, '\n')
-	const file = "testdata/caps.json"
-	if *update {
-		if err := errors.Join(os.MkdirAll("testdata", 0o755), os.WriteFile(file, got, 0o644)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if want, err := os.ReadFile(file); err != nil || !bytes.Equal(want, got) {
-		t.Errorf("%s is not what the code declares (%v); rewrite it with -update:\n%s", file, err, got)
-	}
+	routertest.Caps(t, rows...)
 }
 
 func TestWhatCannotBeServedIsRefused(t *testing.T) {

@@ -4,12 +4,8 @@
 package alb_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"flag"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -18,13 +14,12 @@ import (
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
+	"github.com/rheostat-go/rheostat/internal/routertest"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/aws/alb"
 	"github.com/rheostat-go/rheostat/traffic/aws/awstest"
 	"github.com/rheostat-go/rheostat/traffic/traffictest"
 )
-
-var update = flag.Bool("update", false, "rewrite testdata")
 
 const (
 	prefix   = "arn:aws:elasticloadbalancing:eu-west-1:1:"
@@ -345,36 +340,5 @@ func TestCapsAreThoseOfTheMatrix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "traffic/aws/alb", "", r.Caps())
-}
-
-// golden holds the caps to testdata/caps.json.
-func golden(t *testing.T, router, note string, caps traffic.Caps) {
-	t.Helper()
-	type row struct {
-		Router string       `json:"router"`
-		Note   string       `json:"note"`
-		Caps   traffic.Caps `json:"caps"`
-	}
-	got, err := json.MarshalIndent([]row{{router, note, caps}}, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got = append(got, '\n')
-	const file = "testdata/caps.json"
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(want, got) {
-		t.Errorf("%s is not what the code declares; rewrite it with -update:\n%s", file, got)
-	}
+	routertest.Caps(t, routertest.Row{Router: "traffic/aws/alb", Caps: r.Caps()})
 }

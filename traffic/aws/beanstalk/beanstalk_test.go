@@ -4,25 +4,20 @@
 package beanstalk_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"flag"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/elasticbeanstalk"
 
+	"github.com/rheostat-go/rheostat/internal/routertest"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/aws/awstest"
 	"github.com/rheostat-go/rheostat/traffic/aws/beanstalk"
 	"github.com/rheostat-go/rheostat/traffic/traffictest"
 )
-
-var update = flag.Bool("update", false, "rewrite testdata")
 
 const cname = "shop-prod"
 
@@ -347,36 +342,5 @@ func TestCapsAreThoseOfTheMatrix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "traffic/aws/beanstalk", "", r.Caps())
-}
-
-// golden holds the caps to testdata/caps.json.
-func golden(t *testing.T, router, note string, caps traffic.Caps) {
-	t.Helper()
-	type row struct {
-		Router string       `json:"router"`
-		Note   string       `json:"note"`
-		Caps   traffic.Caps `json:"caps"`
-	}
-	got, err := json.MarshalIndent([]row{{router, note, caps}}, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got = append(got, '\n')
-	const file = "testdata/caps.json"
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(want, got) {
-		t.Errorf("%s is not what the code declares; rewrite it with -update:\n%s", file, got)
-	}
+	routertest.Caps(t, routertest.Row{Router: "traffic/aws/beanstalk", Caps: r.Caps()})
 }

@@ -4,14 +4,10 @@
 package route53_test
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -20,13 +16,12 @@ import (
 	r53 "github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/route53/types"
 
+	"github.com/rheostat-go/rheostat/internal/routertest"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/aws/awstest"
 	"github.com/rheostat-go/rheostat/traffic/aws/route53"
 	"github.com/rheostat-go/rheostat/traffic/traffictest"
 )
-
-var update = flag.Bool("update", false, "rewrite testdata")
 
 const (
 	zone  = "Z1"
@@ -456,36 +451,5 @@ func TestCapsAreThoseOfTheMatrix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "traffic/aws/route53", "", r.Caps())
-}
-
-// golden holds the caps to testdata/caps.json.
-func golden(t *testing.T, router, note string, caps traffic.Caps) {
-	t.Helper()
-	type row struct {
-		Router string       `json:"router"`
-		Note   string       `json:"note"`
-		Caps   traffic.Caps `json:"caps"`
-	}
-	got, err := json.MarshalIndent([]row{{router, note, caps}}, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got = append(got, '\n')
-	const file = "testdata/caps.json"
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(want, got) {
-		t.Errorf("%s is not what the code declares; rewrite it with -update:\n%s", file, got)
-	}
+	routertest.Caps(t, routertest.Row{Router: "traffic/aws/route53", Caps: r.Caps()})
 }

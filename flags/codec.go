@@ -6,6 +6,7 @@ package flags
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -37,7 +38,22 @@ func ParseDocument(data []byte) (Document, error) {
 		}
 		doc.Flags[key] = f
 	}
+	doc.Problems = append(doc.Problems, dropNull("segments", doc.Segments)...)
+	doc.Problems = append(doc.Problems, dropNull("layers", doc.Layers)...)
+	doc.Problems = append(doc.Problems, dropNull("holdouts", doc.Holdouts)...)
 	return doc, nil
+}
+
+// dropNull takes out what is given as null, so that nobody follows it.
+func dropNull[T any](field string, given map[string]*T) []Problem {
+	var problems []Problem
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if given[name] == nil {
+			delete(given, name)
+			problems = append(problems, Problem{Path: field + "." + name, Err: errors.New("null: leave it out, or give an object")})
+		}
+	}
+	return problems
 }
 
 // ParseFlag reads one flag in JSON. The key counts, whatever the text says.
@@ -45,6 +61,9 @@ func ParseFlag(key string, data []byte) (*Flag, error) {
 	f := new(Flag)
 	if err := json.Unmarshal(data, f); err != nil {
 		return nil, err
+	}
+	if string(bytes.TrimSpace(data)) == "null" { // which JSON takes for a flag without fields
+		return nil, errors.New("null is no flag")
 	}
 	f.Key = key
 	return f, nil
@@ -108,7 +127,9 @@ func unmarshalExtra(b []byte, into any) (map[string]json.RawMessage, error) {
 	}
 	for i, t := 0, reflect.TypeOf(into).Elem(); i < t.NumField(); i++ {
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		delete(all, name)
+		// In whatever case, as JSON has read them: "Enabled", kept, would be read
+		// again behind "enabled", and undo a kill.
+		maps.DeleteFunc(all, func(given string, _ json.RawMessage) bool { return strings.EqualFold(given, name) })
 	}
 	if len(all) == 0 {
 		return nil, nil //nolint:nilnil // nothing is left over

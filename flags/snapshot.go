@@ -217,7 +217,8 @@ func (s *snapshot) environ(before *snapshot, u Update, report func(Problem)) boo
 	if u.Full || u.Holdouts != nil {
 		s.doc.Holdouts = u.Holdouts
 	}
-	if s.env != nil && reflect.DeepEqual(s.doc, before.doc) {
+	if s.env != nil && reflect.DeepEqual(s.doc.Segments, before.doc.Segments) &&
+		reflect.DeepEqual(s.doc.Layers, before.doc.Layers) && reflect.DeepEqual(s.doc.Holdouts, before.doc.Holdouts) {
 		return false
 	}
 	s.env = compileEnvironment(&s.doc, before.env, report)

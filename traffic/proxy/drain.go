@@ -57,8 +57,8 @@ func (f *inFlight) wait(ctx context.Context) error {
 	}
 }
 
-// InFlight is how many requests are under way to an arm, WebSockets and streams
-// included. It is 0 for an arm that does not exist.
+// InFlight is how many requests are under way to an arm, WebSockets, streams and the
+// copies of a mirroring route included. It is 0 for an arm that does not exist.
 func (p *Proxy) InFlight(arm string) int {
 	if a := (*p.arms.Load())[arm]; a != nil {
 		return int(a.inFlight.count())

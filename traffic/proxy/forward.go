@@ -67,7 +67,7 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, a *arm, cookie s
 	if res.Body == http.NoBody && announced == 0 {
 		return
 	}
-	out.access.Bytes, err = p.copy(w, res)
+	out.access.Bytes, err = copyBody(w, res)
 	if err != nil {
 		out.access.Err = err
 		p.log.DebugContext(r.Context(), "answer broke off", "arm", a.name, "err", err)
@@ -216,9 +216,9 @@ func interim(w http.ResponseWriter, code int, from http.Header) {
 	maps.Copy(header, before)
 }
 
-// copy sends the answer's body on. What has no length is flushed whenever nothing
+// copyBody sends the answer's body on. What has no length is flushed whenever nothing
 // more is there to be read at once: a client may be waiting for just that.
-func (p *Proxy) copy(w http.ResponseWriter, res *http.Response) (sent int64, err error) {
+func copyBody(w http.ResponseWriter, res *http.Response) (sent int64, err error) {
 	streams := res.ContentLength < 0 || strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
 	body, _ := res.Body.(*download)
 	buf := buffers.Get()

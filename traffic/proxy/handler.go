@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 )
 
@@ -18,15 +17,21 @@ import (
 const statusGone = 499
 
 // ServeHTTP sends the request to the arm that the route in force picks for it,
-// and the answer back: bodies and trailers are streamed both ways, server-sent
+// and the answer back. Bodies and trailers are streamed both ways, server-sent
 // events and answers of unknown length flushed at once, interim answers passed on,
 // upgrades such as WebSocket joined through. The Host header is passed on as it
-// came. A backend that cannot be reached or breaks off is a 502, one that does not
-// answer in time a 504; no route yet, no backend that takes connections, and more
-// requests under way than Options.MaxInFlight are a 503; a body longer than
-// Options.MaxBody is a 413; a CONNECT, also that of HTTP/2 for WebSocket, is a 501. An
-// answer that breaks off in the middle breaks off here,
-// too: half of one is never made to look whole.
+// came.
+//
+// What the proxy answers itself is
+//   - 502 where the backend cannot be reached or breaks off,
+//   - 504 where it does not answer in time,
+//   - 503 without a route, without a backend that takes connections, and above
+//     Options.MaxInFlight,
+//   - 413 for a body longer than Options.MaxBody,
+//   - 501 for a CONNECT, also that of HTTP/2 for WebSocket.
+//
+// An answer that breaks off in the middle breaks off here, too: half of one is
+// never made to look whole.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodConnect {
 		p.refuse(w, r, http.StatusNotImplemented, "not implemented: CONNECT is not passed on; WebSocket goes by an upgrade of HTTP/1.1")
@@ -113,24 +118,4 @@ func (p *Proxy) fail(a *arm, w http.ResponseWriter, r *http.Request, err error) 
 	http.Error(w, text, status)
 	p.log.WarnContext(r.Context(), "backend did not answer", "arm", a.name, "method", r.Method, "err", err)
 	return status
-}
-
-// bufferPool saves an allocation of 32 KiB a request.
-type bufferPool struct{ pool sync.Pool }
-
-const bufferSize = 32 << 10
-
-// Get implements httputil.BufferPool.
-func (b *bufferPool) Get() []byte {
-	if buf, ok := b.pool.Get().(*[bufferSize]byte); ok {
-		return buf[:]
-	}
-	return make([]byte, bufferSize)
-}
-
-// Put implements httputil.BufferPool.
-func (b *bufferPool) Put(buf []byte) {
-	if len(buf) == bufferSize {
-		b.pool.Put((*[bufferSize]byte)(buf))
-	}
 }

@@ -13,7 +13,8 @@ import (
 var _ traffic.Meter = (*Proxy)(nil)
 
 // Meter implements [traffic.Meter]. Requests are those that were given to an arm,
-// answered or not; Active is as InFlight, but for the copies of a mirroring route.
+// answered or not, without copies; Active is InFlight, where copies count: an arm
+// that is at one is not quiet.
 func (p *Proxy) Meter(ctx context.Context) (map[string]traffic.Reading, error) {
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("proxy: meter: %w", context.Cause(ctx))

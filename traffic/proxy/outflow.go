@@ -215,6 +215,3 @@ func (o *outflow) trailer(b []byte) ([]byte, error) {
 	}
 	return append(b, "\r\n"...), nil
 }
-
-// buffers are shared by all that copies.
-var buffers bufferPool

@@ -197,8 +197,8 @@ func ratio(m Margin, b block, candidate, stable float64, t temper) float64 {
 		s0 = m.nearest(b.candidate.n/t.candidate, b.stable.n/t.stable, candidate, stable)
 		c0 = m.of(s0)
 	}
-	if c0 <= 0 || c0 >= 1 {
-		return 0
+	if c0 <= 0 || c0 >= 1 || s0 <= 0 || s0 >= 1 {
+		return 0 // there one request would be infinite evidence
 	}
 	l := b.candidate.log(candidate, c0) / t.candidate
 	if m.Ratio > 0 {
@@ -221,7 +221,7 @@ func (m Margin) nearest(n, s, candidate, stable float64) float64 {
 	if high < low {
 		low, high = max(high, 0), low
 	}
-	for at := m.near(n, s, candidate, stable); high-low > 1e-10*high; {
+	for at := m.near(n, s, candidate, stable); high-low > 1e-10*min(high, 1-low); {
 		if !(at > low && at < high) {
 			at = (low + high) / 2
 			if !(at > low && at < high) {

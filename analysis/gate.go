@@ -48,9 +48,11 @@ type gate struct {
 	Questions []question `json:"questions"`
 	// Raised counts the blocks that have raised the evidence of harm.
 	Raised int `json:"raised,omitempty"`
-	// sum is what harm comes to, where it has been weighed since the last block.
+	// sum is what harm comes to, where it has been weighed since the last block, and
+	// worst the question that adds most to it.
 	weighed bool
 	sum     float64
+	worst   int
 }
 
 var _ gatherer = (*gate)(nil)
@@ -199,14 +201,18 @@ func (g *gate) share(i int) float64 {
 // likely it is that the candidate does harm. A mean of e-values is one, whatever
 // the questions have to do with each other.
 func (g *gate) harm() float64 {
-	if !g.weighed {
-		var logs, shares [maxBounds + 1]float64
-		n := len(g.Questions)
-		for i := range n {
-			logs[i], shares[i] = g.Questions[i].Harm.evidence(), g.share(i)
-		}
-		g.sum, g.weighed = logMean(logs[:n], shares[:n]), true
+	if g.weighed {
+		return g.sum
 	}
+	var logs, shares [maxBounds + 1]float64
+	n, most := len(g.Questions), math.Inf(-1)
+	for i := range n {
+		logs[i], shares[i] = g.Questions[i].Harm.evidence(), g.share(i)
+		if e := logs[i] + math.Log(shares[i]); e > most {
+			g.worst, most = i, e
+		}
+	}
+	g.sum, g.weighed = logMean(logs[:n], shares[:n]), true
 	return g.sum
 }
 
@@ -221,30 +227,17 @@ func (g *gate) safe() float64 {
 
 // judge says what the evidence so far comes to.
 func (g *gate) judge() (Verdict, string) {
-	evidence := g.harm()
-	text := g.sentence(evidence)
 	switch {
 	case g.failed():
-		return Fail, text + "; it does harm"
+		return Fail, g.sentence("; it does harm")
 	case g.safe() >= -math.Log(g.o.SafeRisk):
-		return Safe, text + "; it is safe within the margins"
+		return Safe, g.sentence("; it is safe within the margins")
 	}
 	if chance := g.chance(); chance < 1 {
-		return Pending, text + "; " + tooFew(chance, g.o.Worth)
+		return Pending, g.sentence("; " + tooFew(chance, g.o.Worth))
 	}
-	return Pass, text
+	return Pass, g.sentence("")
 }
 
 // failed reports evidence of harm that more than one block has given.
 func (g *gate) failed() bool { return g.Raised >= 2 && g.harm() >= -math.Log(g.o.Risk) }
-
-// worst is the question with the most evidence of harm.
-func (g *gate) worst() *question {
-	worst, top := &g.Questions[0], math.Inf(-1)
-	for i := range g.Questions {
-		if e := g.Questions[i].Harm.evidence() + math.Log(g.share(i)); e > top {
-			worst, top = &g.Questions[i], e
-		}
-	}
-	return worst
-}

@@ -4,6 +4,7 @@
 package analysis
 
 import (
+	"context"
 	"math"
 	"testing"
 	"time"
@@ -19,6 +20,53 @@ func BenchmarkGate(b *testing.B) {
 	}
 }
 
+// BenchmarkFinding is that and what is told of it: the numbers, and the sentence.
+func BenchmarkFinding(b *testing.B) {
+	g, candidate, stable, half := busyGate()
+	b.ReportAllocs()
+	for b.Loop() {
+		weighed(g, candidate, stable, half)
+		var f Finding
+		f.Verdict, f.Reason = g.judge()
+		g.tell(&f)
+	}
+}
+
+// BenchmarkCompare is a whole question: the source is read, and what is remembered
+// comes out of the rollout's state and goes back into it.
+func BenchmarkCompare(b *testing.B) {
+	_, candidate, stable, _ := busyGate()
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	c := Check{Run: 1, Since: now, Until: now}
+	var total [2]Counts
+	j, err := NewCompare(SourceFunc(func(context.Context, Check) (Counts, Counts, error) {
+		for i, add := range [...]*Counts{stable, candidate} {
+			t := &total[i]
+			t.Requests, t.Errors, t.Bounds = t.Requests+add.Requests, t.Errors+add.Errors, add.Bounds
+			latency := make([]uint64, len(add.Latency))
+			for k, n := range add.Latency {
+				latency[k] = n
+				if t.Latency != nil {
+					latency[k] += t.Latency[k]
+				}
+			}
+			t.Latency = latency
+		}
+		return total[0], total[1], nil
+	}), Default())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		f, err := j.Judge(b.Context(), c)
+		if err != nil {
+			b.Fatal(err)
+		}
+		c.State, c.Until = f.State, c.Until.Add(10*time.Second)
+	}
+}
+
 func TestAGateAllocatesNothingPerBlock(t *testing.T) {
 	g, candidate, stable, half := busyGate()
 	for range recent { // its memory of stable fills up
@@ -26,6 +74,15 @@ func TestAGateAllocatesNothingPerBlock(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() { weighed(g, candidate, stable, half) }); n != 0 {
 		t.Errorf("%v allocations a block", n)
+	}
+}
+
+func TestAFindingAllocatesItsSentenceAlone(t *testing.T) {
+	g, candidate, stable, half := busyGate()
+	weighed(g, candidate, stable, half)
+	var f Finding
+	if n := testing.AllocsPerRun(100, func() { _, f.Reason = g.judge(); g.tell(&f) }); n != 1 {
+		t.Errorf("%v allocations for %+v, want that of its sentence", n, f)
 	}
 }
 

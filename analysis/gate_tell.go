@@ -40,8 +40,8 @@ func (g *gate) sound(v Verdict) error {
 // tell puts the numbers of the question that speaks most against the candidate
 // into a finding.
 func (g *gate) tell(f *Finding) {
-	q := g.worst()
 	f.Evidence = g.harm()
+	q := &g.Questions[g.worst]
 	f.N, f.BaselineN = uint64(q.Harm.N), uint64(q.StableN)
 	if q.Harm.N > 0 {
 		f.Value = q.Harm.Bad / q.Harm.N
@@ -52,18 +52,26 @@ func (g *gate) tell(f *Finding) {
 	}
 }
 
-// sentence is the evidence in words.
-func (g *gate) sentence(evidence float64) string {
-	q := g.worst()
-	did := "fails"
+// sentence is the evidence in words, and what follows from it. It is made for every
+// block, for it is saved with the verdict, so it is put together in place.
+func (g *gate) sentence(so string) string {
+	evidence := g.harm()
+	q := &g.Questions[g.worst]
+	var buffer [maxReason]byte
+	b := append(buffer[:0], "candidate "...)
 	if q.Above > 0 {
-		did = "takes longer than " + q.Above.String() + " for"
-	}
-	said := fmt.Sprintf("candidate %s %s of %s requests", did, percent(q.Harm.Bad/max(q.Harm.N, 1)), grouped(q.Harm.N))
-	if q.StableN > 0 {
-		said += fmt.Sprintf(", stable %s of %s", percent(q.StableBad/q.StableN), grouped(q.StableN))
+		b = append(append(append(b, "takes longer than "...), q.Above.String()...), " for "...)
 	} else {
-		said += ", and stable got none to compare with"
+		b = append(b, "fails "...)
 	}
-	return said + ": " + odds(evidence)
+	b = appendPercent(b, q.Harm.Bad/max(q.Harm.N, 1))
+	b = append(appendGrouped(append(b, " of "...), q.Harm.N), " requests"...)
+	if q.StableN > 0 {
+		b = appendPercent(append(b, ", stable "...), q.StableBad/q.StableN)
+		b = appendGrouped(append(b, " of "...), q.StableN)
+	} else {
+		b = append(b, ", and stable got none to compare with"...)
+	}
+	b = appendOdds(append(b, ": "...), evidence)
+	return string(append(b, so...))
 }

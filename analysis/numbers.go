@@ -60,28 +60,48 @@ func logBeta(a, b float64) float64 {
 // the confidence sequence of the mixture over all shares with weights Beta(½,½)
 // (Robbins, "Statistical methods related to the law of the iterated logarithm", 1970).
 func confidence(bad, n, risk float64) (low, high float64) {
-	mixture := logBeta(bad+0.5, n-bad+0.5) - logBeta(0.5, 0.5)
-	inside := func(p float64) bool {
-		p = clamp(p)
-		return mixture-bad*math.Log(p)-(n-bad)*math.Log1p(-p) < -math.Log(risk)
+	good := n - bad
+	// outside is how much more than 1 to risk speaks against p.
+	mixture := logBeta(bad+0.5, good+0.5) - logBeta(0.5, 0.5)
+	outside := func(p float64) float64 {
+		return mixture - xlogy(bad, p) - good*math.Log1p(-p) + math.Log(risk)
 	}
-	edge := func(in, out float64) float64 {
-		for range 40 {
-			if mid := (in + out) / 2; inside(mid) {
-				in = mid
+	at := bad / n
+	around := (bad + 0.5) / (n + 1)
+	width := math.Sqrt(-2 * math.Log(risk) * around * (1 - around) / n)
+	// edge is where outside is 0, between a share that is inside and one that is not.
+	edge := func(in, out, p float64) float64 {
+		for range 100 {
+			if !(p > min(in, out) && p < max(in, out)) {
+				p = (in + out) / 2
+			}
+			o := outside(p)
+			if o < 0 {
+				in = p
 			} else {
-				out = mid
+				out = p
+			}
+			step := o / (good/(1-p) - bad/p)
+			if p -= step; math.Abs(step) <= 1e-9*min(p, 1-p) {
+				return p
 			}
 		}
 		return (in + out) / 2
 	}
-	at := bad / n
 	low, high = 0, 1
 	if bad > 0 {
-		low = edge(at, 0)
+		low = edge(at, 0, at-width)
 	}
 	if bad < n {
-		high = edge(at, 1)
+		high = edge(at, 1, at+width)
 	}
 	return low, high
+}
+
+// xlogy is x·log y, and 0 where x is.
+func xlogy(x, y float64) float64 {
+	if x == 0 {
+		return 0
+	}
+	return x * math.Log(y)
 }

@@ -37,27 +37,37 @@ func sentence(text string) string {
 // plainNumber keeps as many digits as tell one number from its neighbours on a page.
 func plainNumber(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
 
-func percent(v float64) string { return strconv.FormatFloat(v*100, 'g', 4, 64) + "%" }
+func percent(v float64) string { return string(appendPercent(nil, v)) }
+
+func appendPercent(b []byte, v float64) []byte {
+	return append(strconv.AppendFloat(b, v*100, 'g', 4, 64), '%')
+}
 
 // odds says how strong evidence is.
-func odds(nats float64) string {
+func odds(nats float64) string { return string(appendOdds(nil, nats)) }
+
+func appendOdds(b []byte, nats float64) []byte {
 	switch n := math.Exp(min(nats, 60*math.Ln10)); {
 	case n >= 1e12:
-		return "more than a trillion to 1 for harm"
+		b = append(b, "more than a trillion"...)
 	case n >= 10:
-		return grouped(math.Floor(n)) + " to 1 for harm"
+		b = appendGrouped(b, math.Floor(n))
 	case n >= 1:
-		return strconv.FormatFloat(n, 'f', 1, 64) + " to 1 for harm"
+		b = strconv.AppendFloat(b, n, 'f', 1, 64)
 	default:
-		return "nothing speaks for harm"
+		return append(b, "nothing speaks for harm"...)
 	}
+	return append(b, " to 1 for harm"...)
 }
 
 // grouped is a whole number with its thousands apart: 108,000.
-func grouped(v float64) string {
-	s := []byte(strconv.FormatFloat(v, 'f', 0, 64))
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = slices.Insert(s, i, ',')
+func grouped(v float64) string { return string(appendGrouped(nil, v)) }
+
+func appendGrouped(b []byte, v float64) []byte {
+	from := len(b)
+	b = strconv.AppendFloat(b, v, 'f', 0, 64)
+	for i := len(b) - 3; i > from; i -= 3 {
+		b = slices.Insert(b, i, ',')
 	}
-	return string(s)
+	return b
 }

@@ -8,16 +8,17 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/rheostat-go/rheostat/internal/bench/peer"
 )
 
 // server is a proxy, or the backend, in a process of its own, with what else
@@ -71,40 +72,26 @@ func foreign(binary, config string, args func(path string) []string) func(name, 
 		if err != nil {
 			return nil, err
 		}
-		one, two := free(), free()
+		one, err := peer.Free()
+		if err != nil {
+			return nil, err
+		}
+		two, err := peer.Free()
+		if err != nil {
+			return nil, err
+		}
 		text := strings.NewReplacer("ADDRESS2", two, "ADDRESS", one, "BACKEND", strings.TrimPrefix(backend, "http://"), "DIR", dir).Replace(config)
 		file := filepath.Join(dir, "config")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			return nil, err
 		}
-		var said bytes.Buffer
 		cmd := exec.Command(path, args(file)...) //nolint:noctx // stop ends it
 		cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_DATA_HOME="+dir)
-		cmd.Stderr = &said
-		if err := cmd.Start(); err != nil {
-			return nil, err
+		if err := peer.Start(cmd, one); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
 		}
-		s := &server{cmd: cmd, dir: dir, url: "http://" + one, h2: "http://" + two}
-		for range 200 {
-			if res, err := http.Get(s.url); err == nil {
-				res.Body.Close()
-				return s, nil
-			}
-			time.Sleep(25 * time.Millisecond)
-		}
-		s.stop()
-		return nil, fmt.Errorf("it did not come up: %s", said.String())
+		return &server{cmd: cmd, dir: dir, url: "http://" + one, h2: "http://" + two}, nil
 	}
-}
-
-// free is an address where nothing listens.
-func free() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is at once
-	if err != nil {
-		return "127.0.0.1:0"
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 func (s *server) stop() {

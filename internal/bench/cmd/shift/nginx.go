@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rheostat-go/rheostat/internal/bench/peer"
 	"github.com/rheostat-go/rheostat/traffic/nginx"
 )
 
@@ -31,7 +32,11 @@ func startNginx(context.Context) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	at, config, include := free(), filepath.Join(dir, "nginx.conf"), filepath.Join(dir, "route.conf")
+	at, err := peer.Free()
+	if err != nil {
+		return nil, err
+	}
+	config, include := filepath.Join(dir, "nginx.conf"), filepath.Join(dir, "route.conf")
 	command := func(more ...string) []string {
 		return append([]string{binary, "-p", dir, "-c", config, "-e", filepath.Join(dir, "error.log")}, more...)
 	}
@@ -71,9 +76,9 @@ http {
 			return nil, err
 		}
 	}
-	end, err := run(binary, at, command("-g", "daemon off;")[1:]...)
-	if err != nil {
+	cmd := exec.Command(binary, command("-g", "daemon off;")[1:]...) //nolint:noctx // Stop ends it
+	if err := peer.Start(cmd, at); err != nil {
 		return nil, err
 	}
-	return &running{r, posts(at), func() { end(); stop(); _ = os.RemoveAll(dir) }}, nil
+	return &running{r, posts(at), func() { peer.Stop(cmd); stop(); _ = os.RemoveAll(dir) }}, nil
 }

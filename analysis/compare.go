@@ -87,7 +87,7 @@ func Tolerant() CompareOptions {
 }
 
 // Compare is a judge that holds the candidate against stable while both get
-// traffic, by evidence whose error is bounded: with [CompareOptions.Risk] 0.01, one
+// traffic, by evidence whose error is bounded: with [CompareOptions.Risk] 0.01, at most one
 // rollout in a hundred of a candidate that is as good as stable is failed, however
 // often it is looked at, whatever the split, and however the rates of both drift
 // together. Its verdicts:

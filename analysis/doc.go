@@ -31,4 +31,37 @@
 //
 // For a judge of your own, write a [JudgeFunc] and hold it to the law with
 // analysistest.Run.
+//
+// # What is guaranteed
+//
+// Choose how much worse a candidate may be with [Default], [Strict] or [Tolerant]; all
+// three fail one rollout in a hundred, at most, of candidates that are no worse than that.
+// This holds for [Compare], and in their own terms for [Limit] and [Ratio], however
+// often they are asked, after a restart, at any split, and while the split changes. What
+// befalls both arms alike does no harm: rates that drift through the day, an outage of
+// what both rest on. It is proven, under one condition: within a block of ten seconds,
+// given how good each arm is then, requests fail independently of each other.
+//
+// Real traffic breaks the condition in three ways.
+//
+//   - Bursts: a replica restarts, and a hundred requests fail together. On one arm alone
+//     they look like a worse version. A source that can tell two halves of stable's
+//     replicas apart ([Halves], [History]) shows how large such bursts are when nothing
+//     is wrong, and evidence is divided by that. In simulations this keeps the
+//     promise; it is not proven, and bursts that stable never had cannot be learned.
+//   - Sticky sessions: a user whose requests all fail counts as many, and is one. The same
+//     remedy helps, as far as halves of stable have such users too. Counting users that
+//     had a failure, and not requests, does away with the cause.
+//   - A candidate that is worse for a while, with cold caches or code that is not compiled
+//     yet, is worse. Leave that time out with [CompareOptions.Warmup].
+//
+// Nothing is proven where there is nothing to compare with: at a weight of 100% the candidate is
+// held against what stable did last, by a rule of thumb. Keep a small share on stable
+// through the last step if that matters.
+//
+// Nor is it promised that harm is found. What lies within the margin is let through by
+// design, and few requests show little: [CompareOptions.Needed] says how many a
+// regression takes, and [CompareOptions.Worth] waits for them. Safe is wrong, for
+// a candidate that is worse than the wider margin, in one step of twenty at most.
+// [Threshold], [BurnRate] and [MannWhitney] bound no error at all.
 package analysis

@@ -12,6 +12,57 @@ import (
 	"github.com/rheostat-go/rheostat/analysis/analysistest"
 )
 
+// A candidate beside stable, read every ten seconds. It fails four times as often, and
+// evidence grows until that cannot be luck.
+func Example() {
+	var counter analysistest.Counter // or analysis.FromTotals(proxy)
+	judge, err := analysis.NewCompare(&counter, analysis.Default())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var state analysis.State // saved with the rollout
+	for block := range 3 {
+		finding, err := judge.Judge(context.Background(), analysistest.Question(0, time.Duration(block)*10*time.Second, state))
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("%v: %s\n", finding.Verdict, finding.Reason)
+		state = finding.State
+		counter.Add("stable", 4500, 22)
+		counter.Add("candidate", 500, 10)
+	}
+	// Output:
+	// pending: no block of this step is complete yet; a block takes 10s
+	// pass: candidate fails 2% of 500 requests, stable 0.4889% of 4,500: 19 to 1 for harm
+	// fail: candidate fails 2% of 1,000 requests, stable 0.4889% of 9,000: 1,690 to 1 for harm; it does harm
+}
+
+// Strict finds what Default lets pass: four requests in ten thousand.
+func ExampleStrict() {
+	const stable, candidate, weight = 0.001, 0.0014, 0.5
+	for name, options := range map[string]analysis.CompareOptions{"default": analysis.Default(), "strict": analysis.Strict()} {
+		need, err := options.Needed(stable, candidate, weight)
+		fmt.Printf("%s: %.0f requests, %v\n", name, need.Candidate, err)
+	}
+	// Unordered output:
+	// default: 0 requests, analysis: needed: a candidate that fails 0.14% is within the margin of stable's 0.1%: nothing will show it to be harmful
+	// strict: 383537 requests, <nil>
+}
+
+// Tolerant lets pass what Default fails: half a per cent, of clients that try again.
+func ExampleTolerant() {
+	const stable, candidate, weight = 0.001, 0.006, 0.1
+	for name, options := range map[string]analysis.CompareOptions{"default": analysis.Default(), "tolerant": analysis.Tolerant()} {
+		need, err := options.Needed(stable, candidate, weight)
+		fmt.Printf("%s: %.0f requests, %v\n", name, need.Candidate, err)
+	}
+	// Unordered output:
+	// default: 2151 requests, <nil>
+	// tolerant: 0 requests, analysis: needed: a candidate that fails 0.6% is within the margin of stable's 0.1%: nothing will show it to be harmful
+}
+
 // At most 1% of the candidate's requests may fail in any minute.
 func ExampleThreshold() {
 	var counter analysistest.Counter // or analysis.FromTotals(proxy)

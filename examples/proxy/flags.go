@@ -22,8 +22,8 @@ type settings struct {
 	listen, admin, observe string
 	anywhere               bool
 	cert, key              string
+	accessLog              string
 	maxHeader              int
-	maxBody                int64
 	linger, drain          time.Duration
 
 	arms    map[string][]*url.URL
@@ -47,7 +47,9 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	f.StringVar(&s.cert, "cert", "", "`file` with the certificate for TLS; with -key")
 	f.StringVar(&s.key, "key", "", "`file` with its key")
 	f.IntVar(&s.maxHeader, "max-header", 64<<10, "`bytes` that a request's header may have; more is a 431")
-	f.Int64Var(&s.maxBody, "max-body", 0, "`bytes` that a request's body may have; more is a 413, 0 is no limit")
+	f.Int64Var(&s.options.MaxBody, "max-body", 0, "`bytes` that a request's body may have; more is a 413, 0 is no limit")
+	f.IntVar(&s.options.MaxInFlight, "max-in-flight", 0, "`requests` that may be under way to an arm; more is a 503, 0 is no limit")
+	f.StringVar(&s.accessLog, "access-log", "", "`file` that gets a line of JSON for each request; - is stdout, none by default")
 	f.IntVar(&s.options.Mirror.Copies, "mirror-copies", 0, "`number` of copies for a mirror at once; 0 is 64")
 	f.Int64Var(&s.options.Mirror.Body, "mirror-body", 0, "`bytes` of a body that is copied for a mirror; 0 is 1 MiB")
 	f.DurationVar(&s.linger, "linger", 0, "how `long` to go on after SIGTERM, until nobody sends requests any more")
@@ -97,8 +99,8 @@ func (s *settings) check(rest []string) error {
 		return errors.New("-cert and -key: give both or none")
 	case s.linger < 0 || s.drain < 0:
 		return errors.New("-linger and -drain: want no time below 0")
-	case s.maxHeader < 1 || s.maxBody < 0:
-		return errors.New("-max-header and -max-body: want no limit below 0, and some header")
+	case s.maxHeader < 1 || s.options.MaxBody < 0 || s.options.MaxInFlight < 0:
+		return errors.New("-max-header, -max-body and -max-in-flight: want no limit below 0, and some header")
 	case s.anywhere:
 		return nil
 	}
@@ -117,13 +119,8 @@ func (s *settings) check(rest []string) error {
 // front is the server that clients come to. It bounds no body's time: a stream
 // or an upload may take as long as it likes.
 func (s *settings) front(p *proxy.Proxy) *http.Server {
-	server := &http.Server{Handler: p, MaxHeaderBytes: s.maxHeader, Protocols: new(http.Protocols)}
-	server.Protocols.SetHTTP1(true)
-	server.Protocols.SetHTTP2(true)
-	server.Protocols.SetUnencryptedHTTP2(true)
-	if s.maxBody > 0 {
-		server.Handler = http.MaxBytesHandler(p, s.maxBody)
-	}
+	server := proxy.NewServer(p)
+	server.MaxHeaderBytes = s.maxHeader
 	return server
 }
 

@@ -25,6 +25,9 @@
 // The address of -observe may be reached from elsewhere. It only tells: /metrics
 // for Prometheus and /readyz for whoever balances the load, both also at admin.
 //
+// -access-log writes a line of JSON for each request; -max-in-flight bounds the
+// requests under way to an arm.
+//
 // On SIGTERM it is no longer ready, goes on for -linger, then takes no more
 // connections and gives what is under way, WebSockets included, the time of
 // -drain. The exit status is 0 if all of that came to its end, 1 if something
@@ -77,8 +80,14 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 // run serves until ctx ends and everything under way is over, or cut off.
-func run(ctx context.Context, s settings, stdout io.Writer, log *slog.Logger) error {
+func run(ctx context.Context, s settings, stdout io.Writer, log *slog.Logger) (err error) {
 	s.options.Logger = log
+	access, done, err := openAccess(s.accessLog, stdout)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	s.options.Access = access
 	p, err := proxy.New(s.arms, s.options)
 	if err != nil {
 		return err

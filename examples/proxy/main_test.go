@@ -262,6 +262,7 @@ func TestFlagsThatAreWrongAreStatus2(t *testing.T) {
 		"give both or none":               {"-arm", arm, "-cert", "cert.pem"},
 		"want no time below 0":            {"-arm", arm, "-drain", "-1s"},
 		"want no limit below 0":           {"-arm", arm, "-max-body", "-1"},
+		"-max-in-flight: want no limit":   {"-arm", arm, "-max-in-flight", "-1"},
 	} {
 		var stderr lines
 		if code := command(t.Context(), args, io.Discard, &stderr); code != 2 || !strings.Contains(stderr.String(), want) {
@@ -281,6 +282,56 @@ func TestRequestsThatAreTooLargeAreRefused(t *testing.T) {
 	wants(t, http.MethodPost, p.front, "more than it may", http.StatusRequestEntityTooLarge, "")
 	if code, _ := do(t, http.MethodGet, p.front, "", func(r *http.Request) { r.Header.Set("X-Long", strings.Repeat("x", 10_000)) }); code != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("a long header: %d, want %d", code, http.StatusRequestHeaderFieldsTooLarge)
+	}
+}
+
+func TestTooManyAtOnceAreRefusedAndEachIsInTheLog(t *testing.T) {
+	t.Parallel()
+	arrived, answer := make(chan struct{}), make(chan struct{})
+	backend := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { arrived <- struct{}{}; <-answer }))
+	defer backend.Close()
+	file := filepath.Join(t.TempDir(), "access.json")
+	p := start(t, "-arm", "v1="+backend.URL, "-max-in-flight", "1", "-access-log", file)
+	first := make(chan int, 1)
+	go func() {
+		code, _ := do(t, http.MethodGet, p.front+"/first?token=secret", "", nil)
+		first <- code
+	}()
+	<-arrived
+	wants(t, http.MethodGet, p.front+"/second", "", http.StatusServiceUnavailable, "1 requests are under way")
+	close(answer)
+	if code := <-first; code != http.StatusOK {
+		t.Errorf("the first request: %d", code)
+	}
+	p.leave()
+	if code := p.code(); code != 0 {
+		t.Errorf("status %d: %s", code, p.told)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	for line := range strings.Lines(string(text)) {
+		var l struct {
+			Path, Arm, Backend, Client string
+			Status                     int
+			Total                      float64
+		}
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		got[l.Path] = l.Status
+		if l.Client == "" || l.Total <= 0 || l.Status == http.StatusOK && (l.Arm != "v1" || "http://"+l.Backend != backend.URL) {
+			t.Errorf("%+v", l)
+		}
+	}
+	if len(got) != 2 || got["/first"] != http.StatusOK || got["/second"] != http.StatusServiceUnavailable || strings.Contains(string(text), "secret") {
+		t.Errorf("the log has %s", text)
+	}
+	var stderr lines
+	if code := command(t.Context(), []string{"-arm", "v1=" + backend.URL, "-access-log", t.TempDir()}, io.Discard, &stderr); code != 1 || !strings.Contains(stderr.String(), "-access-log: ") {
+		t.Errorf("a log that is a folder: status %d with %s", code, &stderr)
 	}
 }
 

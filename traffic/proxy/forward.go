@@ -50,7 +50,9 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, a *arm, cookie s
 			answers = duplex.answers
 		}
 	}
-	out.trip.early = func(code int, header http.Header) { interim(w, code, header) }
+	if r.ProtoAtLeast(1, 1) { // before that, the first answer is the only one
+		out.trip.early = func(code int, header http.Header) { interim(w, code, header) }
+	}
 	res, err := out.sender.send(&out.req, &out.trip)
 	answers()
 	if err != nil {
@@ -59,6 +61,9 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, a *arm, cookie s
 	}
 	out.access.Status = res.StatusCode
 	if res.StatusCode == http.StatusSwitchingProtocols {
+		if out.req.Body != nil && !out.upload.whole.Load() {
+			upgrade = "" // of what the client sends next, nobody could tell whose it is
+		}
 		out.access.Status, out.access.Err = p.join(w, r, a, res, upgrade, cookie)
 		return
 	}

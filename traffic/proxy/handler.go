@@ -27,6 +27,7 @@ const statusGone = 499
 //   - 504 where it does not answer in time,
 //   - 503 without a route, without a backend that takes connections, and above
 //     Options.MaxInFlight,
+//   - 400 for a target that is neither a path nor a URL with a host,
 //   - 413 for a body longer than Options.MaxBody,
 //   - 501 for a CONNECT, also that of HTTP/2 for WebSocket.
 //
@@ -35,6 +36,10 @@ const statusGone = 499
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodConnect {
 		p.refuse(w, r, http.StatusNotImplemented, "not implemented: CONNECT is not passed on; WebSocket goes by an upgrade of HTTP/1.1")
+		return
+	}
+	if r.URL.Opaque != "" {
+		p.refuse(w, r, http.StatusBadRequest, "bad request: the target is neither a path nor a URL with a host")
 		return
 	}
 	now, a, give := p.begin(r)

@@ -184,11 +184,23 @@ func (b *backend) address(u *url.URL) {
 	if u.Scheme == h2c {
 		u.Scheme = "http"
 	}
-	if base := b.url; base.Path != "" && base.Path != "/" || base.RawPath != "" {
-		joined := base.JoinPath(u.EscapedPath())
-		u.Path, u.RawPath = joined.Path, joined.RawPath
+	if base := b.url; base.Path != "" && base.Path != "/" {
+		raw := joinPath(base.EscapedPath(), u.EscapedPath())
+		u.Path, u.RawPath = joinPath(base.Path, u.Path), raw
 	}
 	if q := b.url.RawQuery; q != "" {
 		u.RawQuery = strings.TrimSuffix(q+"&"+u.RawQuery, "&")
 	}
+}
+
+// joinPath puts base in front of a path, which stays as the client wrote it: resolving
+// its dots here would lead out of the base.
+func joinPath(base, path string) string {
+	switch {
+	case path == "":
+		return base
+	case path[0] != '/':
+		path = "/" + path
+	}
+	return strings.TrimSuffix(base, "/") + path
 }

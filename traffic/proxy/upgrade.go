@@ -16,9 +16,10 @@ import (
 
 // join makes one connection of the client's and the backend's, for a protocol that
 // both have switched to. It ends when both directions have, or either breaks off.
+// asked is "" where the client is not ready to switch.
 func (p *Proxy) join(w http.ResponseWriter, r *http.Request, a *arm, res *http.Response, asked, cookie string) (status int, err error) {
 	backend, ok := res.Body.(io.ReadWriteCloser)
-	if got := upgradeType(res.Header); !ok || !strings.EqualFold(got, asked) {
+	if got := upgradeType(res.Header); !ok || asked == "" || !strings.EqualFold(got, asked) {
 		_ = res.Body.Close() // it is of no use
 		err := fmt.Errorf("the backend switched to %q, asked for %q", got, asked)
 		return p.fail(a, w, r, err), err

@@ -760,3 +760,122 @@ func TestWhoLeavesIsMissedOnTheOtherSide(t *testing.T) {
 		t.Errorf("%d errors of the arm, want none", failures)
 	}
 }
+
+// TestNobodySwitchesInTheMiddleOfARequest has a backend switch protocols while the
+// client still sends the body: whose the bytes that follow are, nobody could tell.
+func TestNobodySwitchesInTheMiddleOfARequest(t *testing.T) {
+	t.Parallel()
+	const switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+	got := make(chan string, 1)
+	u := wire(t, func(conn net.Conn, in *bufio.Reader) {
+		req, err := http.ReadRequest(in)
+		if err != nil {
+			return
+		}
+		if req.URL.Path == "/whole" {
+			body, _ := io.ReadAll(req.Body)
+			got <- string(body)
+		}
+		fmt.Fprint(conn, switched)
+		_, _ = io.Copy(conn, in)
+	})
+	p := newProxy(t, map[string][]*url.URL{"stable": {u}}, proxy.Options{})
+	to := front(t, p)
+	const head = " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n"
+	for name, tt := range map[string]struct {
+		sent string
+		want int
+	}{
+		"half a chunk":  {"POST /" + head + "Transfer-Encoding: chunked\r\n\r\n8\r\nhalf", http.StatusBadGateway},
+		"between two":   {"POST /" + head + "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", http.StatusBadGateway},
+		"half a length": {"POST /" + head + "Content-Length: 100000\r\n\r\nhalf", http.StatusBadGateway},
+		"all chunks":    {"POST /whole" + head + "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", http.StatusSwitchingProtocols},
+		"a short body":  {"POST /whole" + head + "Content-Length: 4\r\n\r\nbody", http.StatusSwitchingProtocols},
+	} {
+		conn, in := dial(t, to)
+		fmt.Fprint(conn, tt.sent)
+		res, err := answer(t, in)
+		if err != nil || res.StatusCode != tt.want {
+			t.Fatalf("%s: %v, %v; want %d", name, res, err, tt.want)
+		}
+		if tt.want == http.StatusSwitchingProtocols {
+			if body := <-got; body != "body" {
+				t.Errorf("%s: the backend read %q", name, body)
+			}
+			fmt.Fprint(conn, "echo\n")
+			if line, err := in.ReadString('\n'); err != nil || line != "echo\n" {
+				t.Errorf("%s: %q, %v", name, line, err)
+			}
+		}
+		conn.Close()
+	}
+	within(t, "nothing is under way", func() bool { return p.InFlight("stable") == 0 })
+}
+
+// TestAClientOfHTTP10GetsOneAnswer must not be told of interim ones (RFC 9110, 15.2):
+// it would take one for the answer, and the answer for its body.
+func TestAClientOfHTTP10GetsOneAnswer(t *testing.T) {
+	t.Parallel()
+	u := wire(t, always("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+	p := newProxy(t, map[string][]*url.URL{"stable": {u}}, proxy.Options{})
+	conn, in := dial(t, front(t, p))
+	fmt.Fprint(conn, "GET / HTTP/1.0\r\nHost: x\r\n\r\n")
+	all, err := io.ReadAll(in)
+	if text := string(all); err != nil || !strings.HasPrefix(text, "HTTP/1.0 200 OK\r\n") || !strings.HasSuffix(text, "\r\n\r\nok") || strings.Contains(text, "103") {
+		t.Errorf("the client got %q, %v", text, err)
+	}
+}
+
+// TestATargetThatIsNoPathReachesNobody has clients name what a base path could not
+// be put in front of.
+func TestATargetThatIsNoPathReachesNobody(t *testing.T) {
+	t.Parallel()
+	var reached atomic.Int64
+	u := wire(t, func(conn net.Conn, in *bufio.Reader) {
+		if line, err := in.ReadString('\n'); err == nil {
+			reached.Add(1)
+			t.Logf("the backend read %q", line)
+			fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+		}
+	})
+	u.Path = "/app"
+	p := newProxy(t, map[string][]*url.URL{"stable": {u}}, proxy.Options{})
+	to := front(t, p)
+	for _, target := range []string{"http:admin", "admin:admin", "x:../admin"} {
+		conn, in := dial(t, to)
+		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", target)
+		if res, err := answer(t, in); err != nil || res.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s: %v, %v; want a 400", target, res, err)
+		}
+		conn.Close()
+	}
+	if n := reached.Load(); n > 0 {
+		t.Errorf("%d requests reached the backend", n)
+	}
+}
+
+// TestABasePathIsOnlyPutInFront has clients ask for what would lead out of it if the
+// proxy resolved it.
+func TestABasePathIsOnlyPutInFront(t *testing.T) {
+	t.Parallel()
+	for base, front := range map[string]string{"/app": "/app", "/app/": "/app", "/a%2Fb": "/a%2Fb"} {
+		u := wire(t, func(conn net.Conn, in *bufio.Reader) {
+			line, _ := in.ReadString('\n')
+			target := strings.Fields(line + " - -")[1]
+			fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n%s", target)
+		})
+		u = parse(t, u.String()+base)
+		p := newProxy(t, map[string][]*url.URL{"stable": {u}}, proxy.Options{})
+		conn, in := dial(t, serve(t, p.ServeHTTP).String())
+		for _, path := range []string{"/", "/x", "/../admin", "/%2e%2e/admin", "//host/x", "/a/./b/", "/a%2Fb?q=/../c", "/%E4%BD%A0"} {
+			fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
+			res, err := answer(t, in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(res.Body); err != nil || string(got) != front+path {
+				t.Errorf("%s in front of %s: the backend got %q, %v", base, path, got, err)
+			}
+		}
+	}
+}

@@ -305,9 +305,10 @@ func (c *Client) Changes(ctx context.Context, key string) iter.Seq[*Flag] {
 	}
 }
 
-// All evaluates every flag for who, in no order. It is no exposure.
-func (c *Client) All(who *Context) iter.Seq2[string, Detail[json.RawMessage]] {
-	return func(yield func(string, Detail[json.RawMessage]) bool) {
+// All evaluates every flag for who, in no order. It is no exposure. The flags must
+// not be changed.
+func (c *Client) All(who *Context) iter.Seq2[*Flag, Detail[json.RawMessage]] {
+	return func(yield func(*Flag, Detail[json.RawMessage]) bool) {
 		s := c.snapshot()
 		if s == nil {
 			return
@@ -324,7 +325,7 @@ func (c *Client) All(who *Context) iter.Seq2[string, Detail[json.RawMessage]] {
 			if o.variant >= 0 {
 				d.Value = f.variants[o.variant].raw
 			}
-			if !yield(f.source.Key, d) {
+			if !yield(f.source, d) {
 				return
 			}
 		}

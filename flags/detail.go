@@ -59,6 +59,27 @@ func (r Reason) String() string {
 	return reasons[Unknown]
 }
 
+// OpenFeature is the reason in the words of OpenFeature's specification: STATIC,
+// DEFAULT, TARGETING_MATCH, SPLIT, DISABLED, ERROR or UNKNOWN.
+func (r Reason) OpenFeature() string {
+	switch r {
+	case Disabled:
+		return "DISABLED"
+	case Static:
+		return "STATIC"
+	case Targeted, Matched:
+		return "TARGETING_MATCH"
+	case Split:
+		return "SPLIT"
+	case Fallthrough, Scheduled, Prerequired, HeldOut, Excluded, Anonymous:
+		return "DEFAULT"
+	case NotReady, NotFound, TypeMismatch, Failed:
+		return "ERROR"
+	default:
+		return "UNKNOWN"
+	}
+}
+
 // Served reports whether the flag's targets, rules, splits or default decided.
 func (r Reason) Served() bool { return r >= Fallthrough }
 

@@ -28,7 +28,8 @@ func FuzzDocument(f *testing.F) {
 		source := newFeed(t)
 		source.publish(flags.Update{Document: doc, Full: true})
 		who := flags.User(key).Str("plan", plan)
-		for k, d := range source.client.All(&who) {
+		for f, d := range source.client.All(&who) {
+			k := f.Key
 			if (d.Value == nil) != (d.Variant == "") || d.Reason == flags.Unknown {
 				t.Errorf("%s: %+v", k, d)
 			}

@@ -879,3 +879,74 @@ func TestABasePathIsOnlyPutInFront(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatReachedABackendIsSentOnce has a backend that answers once, and ends the
+// second request on the same connection each in another way.
+func TestWhatReachedABackendIsSentOnce(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		begins string // of the answer, before the connection ends
+		hangs  bool
+		method string
+	}{
+		"a POST without an answer":  {method: http.MethodPost},
+		"a GET with half a head":    {begins: "HTTP/1.1 200 OK\r\nContent-", method: http.MethodGet},
+		"a GET with interim only":   {begins: "HTTP/1.1 103 Early Hints\r\n\r\n", method: http.MethodGet},
+		"a GET with half a body":    {begins: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nha", method: http.MethodGet},
+		"a GET whose client leaves": {hangs: true, method: http.MethodGet},
+	} {
+		var asked atomic.Int64
+		there := make(chan struct{}, 10)
+		u := wire(t, func(conn net.Conn, in *bufio.Reader) {
+			for {
+				req, err := http.ReadRequest(in)
+				if err != nil {
+					return
+				}
+				_, _ = io.Copy(io.Discard, req.Body)
+				if asked.Add(1) == 1 {
+					fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+					continue
+				}
+				there <- struct{}{}
+				if tt.hangs {
+					_, _ = io.Copy(io.Discard, in) // until the proxy hangs up
+					return
+				}
+				fmt.Fprint(conn, tt.begins)
+				return
+			}
+		})
+		p := newProxy(t, map[string][]*url.URL{"stable": {u}}, proxy.Options{Ejection: proxy.Ejection{Failures: -1}})
+		c := &http.Client{Transport: p.RoundTripper()}
+		res, err := c.Get("http://shop.example/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+		ctx, leave := context.WithCancel(t.Context())
+		go func() {
+			<-there
+			if tt.hangs {
+				leave()
+			}
+		}()
+		req, err := http.NewRequestWithContext(ctx, tt.method, "http://shop.example/", strings.NewReader("pay"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tt.method == http.MethodGet {
+			req.Body, req.ContentLength = nil, 0
+		}
+		if res, err = c.Do(req); err == nil {
+			_, err = io.Copy(io.Discard, res.Body)
+			res.Body.Close()
+		}
+		leave()
+		if err == nil || asked.Load() != 2 {
+			t.Errorf("%s: %v, and the backend was asked %d times, want an error after 2", name, err, asked.Load())
+		}
+		within(t, "nothing is under way", func() bool { return p.InFlight("stable") == 0 })
+	}
+}

@@ -26,16 +26,13 @@ const (
 // chart draws three panels of bars beside each other.
 func (r *Results) chart(w *World) string {
 	var b strings.Builder
-	width, height := labels+3*panel, 40+rowHeight*len(r.rules)
+	width, height := labels+3*panel, 40+rowHeight*len(r.tried(w))
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="11">`, width, height)
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="white"/>`+"\n", width, height)
 	for i, title := range []string{"false rollback, mean, %", "+1pp missed, mean, %", "harmed by +1pp, 500 rps, log"} {
 		fmt.Fprintf(&b, `<text x="%d" y="20">%s</text>`+"\n", labels+i*panel, title)
 	}
-	for i, rule := range r.rules {
-		if rule.only != "" && rule.only != w.Name {
-			continue
-		}
+	for i, rule := range r.tried(w) {
 		y := 34 + i*rowHeight
 		fill := "#999999"
 		if rule.Ours {

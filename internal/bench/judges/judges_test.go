@@ -4,7 +4,11 @@
 package judges
 
 import (
+	"fmt"
 	"math"
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -62,7 +66,7 @@ func TestTheSameSeedGivesTheSameTables(t *testing.T) {
 func TestTheHeadlineHolds(t *testing.T) {
 	t.Parallel()
 	const runs = 20
-	ours := named("compare")
+	ours := ruleOf("compare")
 	for _, w := range []string{"iid", "shocks", "clumps"} {
 		for i := range Worlds {
 			if Worlds[i].Name != w {
@@ -78,7 +82,7 @@ func TestTheHeadlineHolds(t *testing.T) {
 	}
 }
 
-func named(name string) *Rule {
+func ruleOf(name string) *Rule {
 	for i := range Rules {
 		if Rules[i].Name == name {
 			return &Rules[i]
@@ -93,8 +97,78 @@ func named(name string) *Rule {
 func TestFlaggerHoldsTheWeightUntilItGivesUp(t *testing.T) {
 	t.Parallel()
 	const runs = 10
-	got := Simulate(named("flagger-t10"), &Worlds[0], Cell{500, 0.001}, Defects[1], 1, runs)
+	got := Simulate(ruleOf("flagger-t10"), &Worlds[0], Cell{500, 0.001}, Defects[1], 1, runs)
 	if mean := got.Harmed / runs; got.Back != runs || mean < 1600 || mean > 1710 {
 		t.Errorf("%d of %d outages were rolled back, after %d errors each", got.Back, runs, mean)
+	}
+}
+
+// TestTheNumbersOfPeersAreTheirs holds two of them to what they are by hand.
+func TestTheNumbersOfPeersAreTheirs(t *testing.T) {
+	t.Parallel()
+	var ticks []tick
+	for i := range minute {
+		ticks = append(ticks, tick{
+			candidate: group{n: 100, errors: 50 + i},
+			halves:    [2]group{{n: 100, errors: i}, {n: 100, errors: i}},
+		})
+	}
+	// All 36 pairs are won, of 18 expected, with a variance of 39.
+	if z, ok := rankSum(ticks, failures); !ok || math.Abs(z-18/math.Sqrt(39)) > 1e-12 {
+		t.Errorf("rank sum: %v, %v", z, ok)
+	}
+	ticks[0].halves[0].errors, ticks[0].halves[1].errors = 50, 50 // as many as the least of the candidate
+	if z, _ := rankSum(ticks, failures); math.Abs(z-(35.5-18)/math.Sqrt(3*(13-6.0/(12*11)))) > 1e-12 {
+		t.Errorf("rank sum with a tie: %v", z)
+	}
+	// In units of what one look would need, it is narrowest where it was asked to be.
+	narrow := func(n int) float64 {
+		one := tick{candidate: group{n: n / 2, errors: n / 10}, halves: [2]group{{n: n / 2, errors: n / 50}}}
+		v, _ := asymptotic([]tick{one}, failures)
+		return v / math.Sqrt(float64(n))
+	}
+	if at := narrow(5000); at <= narrow(4000) || at <= narrow(6000) || narrow(5000)*math.Sqrt(5000) < 1 {
+		t.Errorf("asymptotic: %v at 5000 requests, %v and %v beside it", at, narrow(4000), narrow(6000))
+	}
+	if v, ok := asymptotic(nil, failures); v != 0 || ok {
+		t.Errorf("asymptotic of nothing: %v, %v", v, ok)
+	}
+}
+
+// TestTheDocumentIsTheCommands compares all of it but the numbers, and the charts' names.
+func TestTheDocumentIsTheCommands(t *testing.T) {
+	t.Parallel()
+	document, err := os.ReadFile("../JUDGES.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p Plan
+	command := regexp.MustCompile(`-seed (\d+) -runs (\d+)`).FindSubmatch(document)
+	if command == nil {
+		t.Fatal("JUDGES.md does not name its command")
+	}
+	if _, err := fmt.Sscan(string(command[1])+" "+string(command[2]), &p.Seed, &p.Runs); err != nil {
+		t.Fatal(err)
+	}
+	res, err := p.chosen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range res.equal {
+		res.equal[i] = equalRow{rule: equals[i/len(Rates)].name, rps: Rates[i%len(Rates)]}
+	}
+	numbers := regexp.MustCompile(`(?m)^(\| [^|]+\|).*$`)
+	lines := func(text string) []string { return strings.Split(numbers.ReplaceAllString(text, "$1"), "\n") }
+	got, want := lines(string(document)), lines(res.Markdown())
+	for i := range max(len(got), len(want)) {
+		if i >= len(got) || i >= len(want) || got[i] != want[i] {
+			t.Fatalf("line %d of JUDGES.md is not what the command writes: run it (%d and %d lines)\n%q\n%q",
+				i+1, len(got), len(want), got[min(i, len(got)-1)], want[min(i, len(want)-1)])
+		}
+	}
+	for _, w := range res.worlds {
+		if _, err := os.Stat("../judges-" + w.Name + ".svg"); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -119,6 +119,8 @@ type ours struct {
 	n     *counters
 	judge *analysis.Compare
 	check analysis.Check
+	// most is the most evidence so far, in nats, for tuning.
+	most float64
 }
 
 var firstMoment = time.Date(2026, 1, 2, 3, 0, 0, 0, time.UTC)
@@ -137,12 +139,16 @@ func (j *ours) begin(past []tick) {
 	j.ask()
 }
 
+// worst is the least evidence to ask for at which it would not have rolled back.
+func (j *ours) worst() float64 { return j.most }
+
 func (j *ours) ask() analysis.Verdict {
 	f, err := j.judge.Judge(context.Background(), j.check)
 	if err != nil {
 		panic(err) // it has no reason to
 	}
 	j.check.State = f.State
+	j.most = max(j.most, f.Evidence)
 	return f.Verdict
 }
 

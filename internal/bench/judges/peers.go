@@ -165,13 +165,7 @@ func msprt(ticks []tick, bad func(group) int) (float64, bool) {
 // bounds are order statistics of the differences.
 func mannWhitney(ticks []tick, bad func(group) int) (float64, bool) {
 	const z = 2.326348 // of a two-sided 98%
-	var c, s []float64
-	for _, t := range ticks {
-		if st := t.stable(); t.candidate.n > 0 && st.n > 0 {
-			c = append(c, float64(bad(t.candidate))/float64(t.candidate.n))
-			s = append(s, float64(bad(st))/float64(st.n))
-		}
-	}
+	c, s := shares(ticks, bad)
 	m, n := float64(len(c)), float64(len(s))
 	if m == 0 {
 		return 0, false
@@ -192,4 +186,73 @@ func mannWhitney(ticks []tick, bad func(group) int) (float64, bool) {
 		return 0, true
 	}
 	return differences[int(at)] / shift, true
+}
+
+// shares are those of bad requests, tick by tick, of the ticks in which both arms have
+// some.
+func shares(ticks []tick, bad func(group) int) (candidate, stable []float64) {
+	for _, t := range ticks {
+		if s := t.stable(); t.candidate.n > 0 && s.n > 0 {
+			candidate = append(candidate, float64(bad(t.candidate))/float64(t.candidate.n))
+			stable = append(stable, float64(bad(s))/float64(s.n))
+		}
+	}
+	return candidate, stable
+}
+
+// rankSum is the z of the rank-sum test of the latest minute's ticks, with the
+// correction for ties.
+func rankSum(ticks []tick, bad func(group) int) (float64, bool) {
+	c, s := shares(ticks[max(0, len(ticks)-minute):], bad)
+	if len(c) == 0 {
+		return 0, false
+	}
+	all := slices.Sorted(slices.Values(slices.Concat(c, s)))
+	ties := 0.0
+	for i := 0; i < len(all); {
+		j := i
+		for j < len(all) && all[j] == all[i] {
+			j++
+		}
+		t := float64(j - i)
+		ties += t*t*t - t
+		i = j
+	}
+	above := 0.0
+	for _, x := range c {
+		for _, y := range s {
+			switch {
+			case x > y:
+				above++
+			case x == y:
+				above += 0.5
+			}
+		}
+	}
+	m, n := float64(len(c)), float64(len(s))
+	variance := m * n / 12 * (m + n + 1 - ties/((m+n)*(m+n-1)))
+	if variance <= 0 {
+		return 0, true
+	}
+	return (above - m*n/2) / math.Sqrt(variance), true
+}
+
+// asymptotic is the difference of all ticks so far in half-widths of its asymptotic
+// confidence sequence (Waudby-Smith and others, 2024), which is narrowest for 5,000
+// requests.
+func asymptotic(ticks []tick, bad func(group) int) (float64, bool) {
+	const alpha, narrowest = 0.05, 5000
+	nC, xC, nS, xS := sums(ticks, bad)
+	if nC == 0 || nS == 0 {
+		return 0, false
+	}
+	pC, pS, n := xC/nC, xS/nS, nC+nS
+	v := n * (pC*(1-pC)/nC + pS*(1-pS)/nS)
+	if v <= 0 || pC <= pS {
+		return 0, true
+	}
+	a := -2 * math.Log(alpha)
+	rho2 := (a + math.Log(a+1)) / narrowest
+	spread := n*rho2 + 1
+	return (pC - pS) / math.Sqrt(v*2*spread/(n*n*rho2)*math.Log(math.Sqrt(spread)/alpha)), true
 }

@@ -36,29 +36,38 @@ type Results struct {
 	equal  []equalRow
 }
 
-// Run simulates all of it. The error names a world or a rule that does not exist.
-func (p Plan) Run() (*Results, error) {
+// chosen is the plan without what came of it.
+func (p Plan) chosen() (*Results, error) {
 	res := &Results{Plan: p, tally: map[key]Tally{}}
 	for i := range Worlds {
-		if chosen(p.Worlds, Worlds[i].Name) {
+		if named(p.Worlds, Worlds[i].Name) {
 			res.worlds = append(res.worlds, &Worlds[i])
 		}
 	}
 	for i := range Rules {
-		if chosen(p.Rules, Rules[i].Name) {
+		if named(p.Rules, Rules[i].Name) {
 			res.rules = append(res.rules, &Rules[i])
 		}
 	}
 	if len(res.worlds) < max(1, len(p.Worlds)) || len(res.rules) < max(1, len(p.Rules)) {
 		return nil, fmt.Errorf("not all of the worlds %q and rules %q exist", p.Worlds, p.Rules)
 	}
+	if named(p.Worlds, Worlds[0].Name) {
+		res.equal = make([]equalRow, len(equals)*len(Rates))
+	}
+	return res, nil
+}
+
+// Run simulates all of it. The error names a world or a rule that does not exist.
+func (p Plan) Run() (*Results, error) {
+	res, err := p.chosen()
+	if err != nil {
+		return nil, err
+	}
 	var jobs []func()
 	var mu sync.Mutex
 	for _, w := range res.worlds {
-		for _, r := range res.rules {
-			if r.only != "" && r.only != w.Name {
-				continue
-			}
+		for _, r := range res.tried(w) {
 			for i, d := range Defects {
 				for _, share := range Shares {
 					if i > 0 && share != 0.001 {
@@ -67,7 +76,7 @@ func (p Plan) Run() (*Results, error) {
 					for _, rps := range Rates {
 						c, runs := Cell{rps, share}, p.Runs
 						if i > 0 {
-							runs = max(1, runs*2/5)
+							runs = badRuns(runs)
 						}
 						jobs = append(jobs, func() {
 							t := Simulate(r, w, c, d, p.Seed, runs)
@@ -80,15 +89,25 @@ func (p Plan) Run() (*Results, error) {
 			}
 		}
 	}
-	if chosen(p.Worlds, "iid") {
-		res.equal = make([]equalRow, len(equals)*len(Rates))
-		for i := range res.equal {
-			jobs = append(jobs, func() { res.equal[i] = equalise(equals[i/len(Rates)], Rates[i%len(Rates)], p.Seed, max(200, 2*p.Runs)) })
-		}
+	for i := range res.equal {
+		jobs = append(jobs, func() { res.equal[i] = equalise(equals[i/len(Rates)], Rates[i%len(Rates)], p.Seed, max(200, 2*p.Runs)) })
 	}
 	p.do(jobs)
 	return res, nil
 }
+
+// tried are the rules that a world is simulated with.
+func (r *Results) tried(w *World) (list []*Rule) {
+	for _, rule := range r.rules {
+		if rule.only == "" || rule.only == w.Name {
+			list = append(list, rule)
+		}
+	}
+	return list
+}
+
+// badRuns is how many rollouts of bad candidates a cell gets beside so many of good ones.
+func badRuns(good int) int { return max(1, good*2/5) }
 
 func (p Plan) do(jobs []func()) {
 	queue := make(chan func())
@@ -107,6 +126,7 @@ func (p Plan) do(jobs []func()) {
 	wait.Wait()
 }
 
-func chosen(names []string, name string) bool {
+// named reports whether names hold the name, or none at all.
+func named(names []string, name string) bool {
 	return len(names) == 0 || slices.Contains(names, name)
 }

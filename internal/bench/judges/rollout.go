@@ -43,9 +43,11 @@ var Rules = []Rule{
 	{Name: "argo-fl0", About: "Argo Rollouts, 1 min window every 10 s, failureLimit 0 (its default)", make: limit(1, minute, 1, false)},
 	{Name: "argo-fl3", About: "the same, failureLimit 3", make: limit(1, minute, 4, false)},
 	{Name: "kayenta", About: "Mann–Whitney of the ticks so far at the end of each step, tolerance 0.25, 98%, both metrics critical", make: tested(minute, mannWhitney, 0.25)},
+	{Name: "pipecd", About: "PipeCD, Mann–Whitney of each minute's ticks, two-sided 5%, deviation HIGH, failureLimit 0 (its default)", make: tested(minute, rankSum, 1.959964)},
 	{Name: "z-peek-.05", About: "pooled z test of all requests so far, every 10 s", make: tested(1, zScore, 1.644854)},
 	{Name: "z-peek-.01", About: "the same at 1%", make: tested(1, zScore, 2.326348)},
 	{Name: "msprt-.01", About: "mixture sequential probability ratio test, normal, tau 1 pp, pooled variance", make: tested(1, msprt, 4.605170)},
+	{Name: "growthbook", About: "GrowthBook, sequential: asymptotic confidence sequence, 95%, tuned for 5,000 units (its default), which here are requests", make: tested(1, asymptotic, 1)},
 	{Name: "burn-14.4", About: "burn rate 14.4 of a 99.9% objective for errors, in 20 s and in 2 min", make: func() rule {
 		return &peer{every: 1, number: burn(2, 12), limits: [2]float64{0.0144}, strikes: 1}
 	}},

@@ -11,13 +11,14 @@ import (
 // Markdown is the whole document.
 func (r *Results) Markdown() string {
 	var b strings.Builder
+	bad := badRuns(r.Runs)
 	fmt.Fprintf(&b, `# Judges
 
-`+"`GOWORK=off go run ./cmd/judges -seed %d -runs %d`"+` in this directory writes this file and the charts.
+`+"`GOWORK=off go run ./cmd/judges -seed %d -runs %d`"+` in this directory writes this file and the charts; no line of it is written by hand.
 
 Simulated rollouts: 1, 5, 10, 25, 50 and 100%% for a minute each, counted every ten seconds, after a quarter of an hour of
 stable alone. Requests come as a Poisson process; latency is log-normal, median 80 ms, 99th percentile 300 ms. Each cell of
-good candidates is %d rollouts, of bad ones %d: of 0 seen in n, up to 3/n may be true (95%%). A false rollback is one of a
+good candidates is %d rollouts, of bad ones %d, so that one of a cell is %s and %s; of 0 seen in n, up to 3/n may be true (95%%). A false rollback is one of a
 candidate that is the same as stable; a miss is a bad one that was promoted; harmed are the candidate's failed requests
 until the end (for latency: those above 500 ms). Misses are averaged over 5 to 5,000 requests a second with stable at 0.1%% errors.
 
@@ -25,7 +26,7 @@ The peers are re-implemented from their code and documents, without their source
 Limits and windows are the ones named; other settings move them a lot. The worlds are this project's own, and only the first is
 what the proof of analysis.Compare asks for.
 
-`, r.Seed, r.Runs, r.Runs, max(1, r.Runs*2/5))
+`, r.Seed, r.Runs, r.Runs, bad, percent(1, r.Runs), percent(1, bad))
 	for _, rule := range r.rules {
 		fmt.Fprintf(&b, "- **%s**: %s\n", rule.Name, rule.About)
 	}
@@ -39,10 +40,7 @@ what the proof of analysis.Compare asks for.
 func (r *Results) world(b *strings.Builder, w *World) {
 	fmt.Fprintf(b, "\n## %s\n\n%s.\n\n", w.Name, sentenceCase(w.About))
 	fmt.Fprintf(b, "| rule | false rollback, mean | worst of 12 cells | missed outage | +5pp | +1pp | +1pp at 5 and 50 rps | latency +50%% | harmed at 500 rps: outage | +5pp | +1pp | latency +50%% | good: s to promote at 500 rps |\n|%s\n", strings.Repeat("---|", 13))
-	for _, rule := range r.rules {
-		if rule.only != "" && rule.only != w.Name {
-			continue
-		}
+	for _, rule := range r.tried(w) {
 		get := func(d string, c Cell) Tally { return r.tally[key{w.Name, rule.Name, d, c}] }
 		missed := func(d string) string {
 			n, back := 0, 0
@@ -84,10 +82,7 @@ func (r *Results) world(b *strings.Builder, w *World) {
 		fmt.Fprintf(b, " s at %g rps |", rps)
 	}
 	fmt.Fprintf(b, "\n|%s\n", strings.Repeat("---|", 17))
-	for _, rule := range r.rules {
-		if rule.only != "" && rule.only != w.Name {
-			continue
-		}
+	for _, rule := range r.tried(w) {
 		fmt.Fprintf(b, "| %s |", rule.Name)
 		for _, share := range Shares {
 			for _, rps := range Rates {
@@ -111,8 +106,8 @@ func (r *Results) equals(b *strings.Builder) {
 ## At an equal rate of false rollbacks
 
 Each peer looks at errors only, and its limit is set, at each rate by itself, so that on other seeds one good candidate in a
-hundred was rolled back: what nobody can do who knows neither rate. analysis.Compare is as it comes, and watches latency too. Numbers that are often equal
-leave some peers below one in a hundred. Flagger's threshold of 10 is left out: a failed look makes its rollout longer, so that
+hundred was rolled back: what nobody can do who knows neither rate. For compare the limit is evidence in nats, set the same way, and
+it watches latency too; in bold it is as it comes, with a limit of 4.6. Numbers that are often equal leave some rules below one in a hundred. Flagger's threshold of 10 is left out: a failed look makes its rollout longer, so that
 no limit can be read from rollouts without one.
 
 | rule | rps | limit | false rollback | missed +5pp | missed +1pp | harmed +5pp | harmed +1pp |

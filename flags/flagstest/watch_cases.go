@@ -149,6 +149,7 @@ func checkCrowd(r *run) {
 	list := []*watch{r.watch(r.Source)}
 	list[0].whole()
 	var wg sync.WaitGroup
+	defer wg.Wait()
 	for i := range writers {
 		key := fmt.Sprintf("flag-%d", i)
 		if i > 0 { // the first one ends removed

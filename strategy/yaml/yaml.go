@@ -11,14 +11,12 @@
 package yaml
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/rheostat-go/rheostat/internal/onedoc"
 	"github.com/rheostat-go/rheostat/strategy"
 )
 
@@ -67,39 +65,8 @@ func fromJSON(what string, v any) ([]byte, error) {
 }
 
 func toJSON(data []byte) ([]byte, error) {
-	if err := oneDocument(data); err != nil {
+	if err := onedoc.Check(data); err != nil {
 		return nil, err
 	}
 	return yaml.YAMLToJSONStrict(data)
-}
-
-// oneDocument refuses a second document, which the library would leave unread.
-// A line that begins with --- or ... is a marker wherever it stands, in a text
-// of several lines too.
-func oneDocument(data []byte) error {
-	begun, content, ended := false, false, false
-	number := 0
-	for line := range bytes.Lines(data) {
-		number++
-		text := strings.TrimRight(string(line), " \t\r\n")
-		switch rest, marker := strings.CutPrefix(text, "---"); {
-		case marker && (rest == "" || rest[0] == ' ' || rest[0] == '\t'):
-			if begun || content || ended {
-				return fmt.Errorf("line %d: a second document begins; give one", number)
-			}
-			begun = true
-		case text == "...":
-			ended = true
-		case strings.TrimSpace(text) == "" || strings.HasPrefix(strings.TrimSpace(text), "#"):
-		case ended:
-			return fmt.Errorf("line %d: something follows the end of the document; give one", number)
-		case strings.HasPrefix(text, "%") && !begun && !content: // a directive
-		default:
-			content = true
-		}
-	}
-	if !begun && !content {
-		return errors.New("it is empty")
-	}
-	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"math/bits"
 	"unicode/utf16"
+
+	"github.com/rheostat-go/rheostat/internal/murmur3"
 )
 
 // Hash is the way a flag draws its units. It is part of the flag: another hash
@@ -51,8 +53,8 @@ func Bucket(hash Hash, salt, unit string) (Percent, error) {
 type draw struct {
 	hash  Hash
 	salt  string
-	state murmur // of the salt
-	java  uint32 // of the salt
+	state murmur3.Hash // of the salt
+	java  uint32       // of the salt
 }
 
 func newDraw(hash Hash, salt string) (draw, error) {
@@ -60,9 +62,9 @@ func newDraw(hash Hash, salt string) (draw, error) {
 	switch hash {
 	case "", Murmur3:
 		d.hash = ""
-		d.state = newMurmur(0, salt)
+		d.state = murmur3.New(0).Add(salt)
 	case Unleash:
-		d.state = newMurmur(0, salt+":")
+		d.state = murmur3.New(0).Add(salt).Add(":")
 	case LaunchDarkly:
 		d.salt = salt + "."
 	case Java31:
@@ -77,10 +79,10 @@ func newDraw(hash Hash, salt string) (draw, error) {
 func (d *draw) place(unit string) Percent {
 	switch d.hash {
 	case "":
-		high, _ := bits.Mul32(d.state.sum(unit), uint32(Everybody))
+		high, _ := bits.Mul32(d.state.Add(unit).Sum(), uint32(Everybody))
 		return Percent(high)
 	case Unleash:
-		return Percent(d.state.sum(unit)%100) * 1000
+		return Percent(d.state.Add(unit).Sum()%100) * 1000
 	case Java31:
 		h := d.java
 		h = java31(h, unit)
@@ -115,69 +117,4 @@ func java31(h uint32, s string) uint32 {
 		h = h*31 + uint32(r) //nolint:gosec // a rune
 	}
 	return h
-}
-
-// murmur is the state of MurmurHash3 x86_32 after a prefix: the blocks that are
-// whole are mixed in, the up to three bytes left over wait for the rest.
-type murmur struct {
-	h     uint32
-	carry uint32
-	left  uint32 // bits of carry: 0, 8, 16 or 24
-	n     uint32 // bytes of the prefix
-}
-
-func newMurmur(seed uint32, prefix string) murmur {
-	m := murmur{h: seed, n: uint32(len(prefix))} //nolint:gosec // a short text
-	for len(prefix) >= 4 {
-		m.h = mixBlock(m.h, load(prefix))
-		prefix = prefix[4:]
-	}
-	for i := range len(prefix) {
-		m.carry |= uint32(prefix[i]) << m.left
-		m.left += 8
-	}
-	return m
-}
-
-// sum is the hash of the prefix with s behind it.
-func (m *murmur) sum(s string) uint32 {
-	h, carry, left := m.h, uint64(m.carry), m.left
-	n := m.n + uint32(len(s)) //nolint:gosec // a short text
-	for len(s) >= 4 {
-		carry |= uint64(load(s)) << left
-		h = mixBlock(h, uint32(carry)) //nolint:gosec // the low half
-		carry >>= 32
-		s = s[4:]
-	}
-	for i := range len(s) {
-		carry |= uint64(s[i]) << left
-		left += 8
-	}
-	if left >= 32 {
-		h = mixBlock(h, uint32(carry)) //nolint:gosec // the low half
-		carry >>= 32
-	}
-	h ^= mixWord(uint32(carry)) //nolint:gosec // at most three bytes
-	h ^= n
-	h ^= h >> 16
-	h *= 0x85ebca6b
-	h ^= h >> 13
-	h *= 0xc2b2ae35
-	return h ^ h>>16
-}
-
-func load(s string) uint32 {
-	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
-}
-
-func mixWord(k uint32) uint32 {
-	k *= 0xcc9e2d51
-	k = bits.RotateLeft32(k, 15)
-	return k * 0x1b873593
-}
-
-func mixBlock(h, k uint32) uint32 {
-	h ^= mixWord(k)
-	h = bits.RotateLeft32(h, 13)
-	return h*5 + 0xe6546b64
 }

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/rheostat-go/rheostat/internal/semver"
 )
 
 // Op compares an attribute with the values of a clause.
@@ -67,7 +69,7 @@ type clause struct {
 	texts    []string
 	numbers  []float64
 	regexps  []*regexp.Regexp
-	versions []version
+	versions []semver.Version
 	networks []netip.Prefix
 	segments []*segment
 }
@@ -177,7 +179,7 @@ func (c *clause) addText(v Value, env *environment) error {
 		}
 		c.regexps = append(c.regexps, re)
 	case testVerEq, testVerLt, testVerLte, testVerGt, testVerGte:
-		ver, ok := parseVersion(v.text)
+		ver, ok := semver.Parse(strings.TrimPrefix(v.text, "v"))
 		if !ok {
 			return fmt.Errorf("%v is no semantic version such as 1.4.0", v)
 		}
@@ -323,7 +325,7 @@ func (c *clause) isText(s string) bool {
 	case testNetwork:
 		return c.inNetwork(s)
 	case testVerEq, testVerLt, testVerLte, testVerGt, testVerGte:
-		v, ok := parseVersion(s)
+		v, ok := semver.Parse(strings.TrimPrefix(s, "v"))
 		return ok && c.compareVersion(v)
 	default:
 		return c.matchesText(s)
@@ -362,9 +364,9 @@ func (c *clause) inNetwork(s string) bool {
 	return false
 }
 
-func (c *clause) compareVersion(v version) bool {
+func (c *clause) compareVersion(v semver.Version) bool {
 	for i := range c.versions {
-		order := v.compare(&c.versions[i])
+		order := v.Compare(c.versions[i])
 		var ok bool
 		switch c.test {
 		case testVerEq:

@@ -57,13 +57,12 @@ as the kernel counts it, collector included; where others use the machine they a
 func (r *Results) costs(b *strings.Builder) {
 	fmt.Fprintf(b, `## A question
 
-%s flags are loaded, those that nobody asks for being on for everybody, and %s people ask in turn. Before anything is timed each library's answers are counted: **on** is for everybody; **pct** is for 10%%, by
-id; **users** is for 1,000 ids, half of which ask; **rules** is for country in {US, CA} and plan = pro and build >= 500, and for 10%% of the others. Contexts
-are made beforehand, but for the last case. Events, metrics and logs are off. The libraries take turns of %v in a new order each time, %d turns
+%s flags are loaded, those that nobody asks for being on for everybody, and %s people ask in turn. Before anything is timed each library's
+answers are counted: **on** is for everybody; **pct** is for 10%%, by id; **users** is for 1,000 ids, %d of whom ask; **rules** is for country in {US, CA} and plan = pro and build >= 500, and for 10%% of the others. Contexts are beforehand, but for the last case. Events, metrics and logs are off. The libraries take turns of %v in a new order each time, %d turns
 each; the least counts, and the median is in brackets. *Less than %s* is the ratio of the least. *All* is on all processors at once, and *gain* the
 questions a second of the clock, of all processors to one: it says something of locks only on an idle machine.
 
-`, thousands(r.Plan.Flags), thousands(People), r.Plan.Slot, r.Plan.Rounds, base)
+`, thousands(r.Plan.Flags), thousands(People), among, r.Plan.Slot, r.Plan.Rounds, base)
 	fmt.Fprintf(b, "| case | library | ns, one | less than %s | ns, all | less than %[1]s | gain | B | objects |\n|%s\n", base, strings.Repeat("---|", 9))
 	for k := range cases {
 		theirs := &r.Costs[base][k]
@@ -120,7 +119,7 @@ func (r *Results) qualities(b *strings.Builder) {
 	fmt.Fprintf(b, `## Who is drawn
 
 %s units, %d flags at 10%%, %s pairs of flags; the same on every machine. Drawn at random, chi-square over 100 buckets is 99 on average, and far below is as wrong as
-far above; two flags correlate by less than 0.015; none share hardly anybody or nobody; 3%% of the units have the next one within a bucket. Ids are numbered
+far above; two flags correlate by less than 0.015, and have units in common; 3%% of the units have the next one within a bucket. Ids are numbered
 (user-000042) or random.
 
 | draw | what it is | ids | chi-square, median, most | largest correlation | pairs above 0.1 | pairs without a unit in common | neighbours together |

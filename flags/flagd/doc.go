@@ -34,6 +34,10 @@
 // targeting may be 100 levels deep and have 2^20 values, and a run that takes more than
 // 2^17 steps beyond one for each value is Failed: only loops can.
 //
+// flagd's evaluators of different languages do not agree on the rims of JSONLogic: arithmetic
+// with null or with text, lists in cat, == between a list and a text, missing of "". There
+// the reference implementation is followed, which is JavaScript.
+//
 // A Logic is not part of a flag's JSON. A program that keeps flags in JSON of its own, or
 // uses Options.Cache, calls [Restore] on each flag that it reads back; until then such
 // a flag serves the caller's default. A flag of this package cannot be dialled by

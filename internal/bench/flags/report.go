@@ -58,7 +58,8 @@ func (r *Results) costs(b *strings.Builder) {
 	fmt.Fprintf(b, `## A question
 
 %s flags are loaded, those that nobody asks for being on for everybody, and %s people ask in turn. Before anything is timed each library's
-answers are counted: **on** is for everybody; **pct** is for 10%%, by id; **users** is for 1,000 ids, %d of whom ask; **rules** is for country in {US, CA} and plan = pro and build >= 500, and for 10%% of the others. Contexts are beforehand, but for the last case. Events, metrics and logs are off. The libraries take turns of %v in a new order each time, %d turns
+answers are counted: **on** is for everybody; **pct** is for 10%%, by id; **users** is for 1,000 ids, %d of whom ask; **rules** is for country in {US, CA} and plan = pro and build >= 500, and for 10%% of the others.
+Contexts are made beforehand, but for the last case. Events, metrics and logs are off. The libraries take turns of %v in a new order each time, %d turns
 each; the least counts, and the median is in brackets. *Less than %s* is the ratio of the least. *All* is on all processors at once, and *gain* the
 questions a second of the clock, of all processors to one: it says something of locks only on an idle machine.
 

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rheostat-go/rheostat/internal/bench/flags" //nolint:depguard // the rule is for the package of the product that has this name
+	"github.com/rheostat-go/rheostat/internal/bench/flags"
 )
 
 func main() {

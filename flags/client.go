@@ -22,6 +22,10 @@ type Options struct {
 	// Cache is a file where the last good flags are kept, to start from while the source
 	// cannot be had. "" is none. One process at a time may have it.
 	Cache string
+	// Restore, if given, is called for each flag of the cache before it is used, to give it
+	// back what JSON does not hold: the Logic of a flag of another system. A flag that it
+	// returns an error for is left out.
+	Restore func(*Flag) error
 	// Exposed is told of each evaluation, on the goroutine that evaluates: it must be
 	// quick and safe for many goroutines. NewTally makes one that is.
 	Exposed func(Exposure)
@@ -94,9 +98,23 @@ func New(source Source, options Options) (*Client, error) {
 	case err != nil: // a cache is no reason not to start
 		c.report(err)
 	default:
-		c.publish(Update{Document: doc, Full: true}, true)
+		c.publish(Update{Document: options.restored(doc), Full: true}, true)
 	}
 	return c, nil
+}
+
+// restored is a document of the cache with what Restore gives back.
+func (o *Options) restored(doc Document) Document {
+	if o.Restore == nil {
+		return doc
+	}
+	for key, f := range doc.Flags {
+		if err := o.Restore(f); err != nil {
+			delete(doc.Flags, key)
+			doc.Problems = append(doc.Problems, Problem{Flag: key, Err: err})
+		}
+	}
+	return doc
 }
 
 func minuteOf(t time.Time) uint32 { return uint32(t.Unix() / 60) } //nolint:gosec // until the year 10,000

@@ -473,3 +473,53 @@ func TestAFlagInItsScheduleIsOnAndOutsideOff(t *testing.T) {
 		}
 	})
 }
+
+// logic is a flag's decision in another language.
+type logic struct{ variant string }
+
+func (l logic) Decide(flags.Context) (string, flags.Reason, error) {
+	return l.variant, flags.Matched, nil
+}
+
+func TestTheCacheGivesLogicBack(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "flags.json")
+	if err := os.WriteFile(path, []byte(`{"flags":{"f":{"enabled":true,"default":{"variant":"off"}},"g":{"enabled":true}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var problems []error
+	client, err := flags.New(broken{}, flags.Options{
+		Cache: path, OnProblem: func(err error) { problems = append(problems, err) },
+		Restore: func(f *flags.Flag) error {
+			if f.Key == "g" {
+				return errDown
+			}
+			f.Logic = logic{"on"}
+			return nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := flags.Bool("f", false).Eval(client, nil); !d.Value || d.Reason != flags.Matched {
+		t.Errorf("%+v", d)
+	}
+	if d := flags.Bool("g", false).Eval(client, nil); d.Value || d.Reason != flags.NotFound {
+		t.Errorf("a flag that could not be restored: %+v", d)
+	}
+	if len(problems) != 1 || !errors.Is(problems[0], errDown) {
+		t.Error(problems)
+	}
+}
+
+func TestANumberIsDrawnAsItIsWritten(t *testing.T) {
+	t.Parallel()
+	client := started(t, parse(t, "f", `{"enabled":true,"by":"tenant","rollout":{"type":"percentage","percentage":50}}`))
+	for n := range 50 {
+		tenant := 1_000_000 * (n + 1)
+		number, text := flags.User("kim").Num("tenant", float64(tenant)), flags.User("lou").Str("tenant", fmt.Sprint(tenant))
+		if client.Bool("f", false, &number) != client.Bool("f", false, &text) {
+			t.Errorf("%d is another tenant as a number", tenant)
+		}
+	}
+}

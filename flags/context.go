@@ -121,7 +121,8 @@ func (c *Context) All() iter.Seq2[string, Value] {
 const keyAttribute = "key"
 
 // unit is whom a split by that attribute draws for: the key, or an attribute's
-// text. Numbers count as what they are written like.
+// text. Numbers count as what they are
+// written like, in full.
 func (c *Context) unit(by string) string {
 	if by == "" {
 		return c.key

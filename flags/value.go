@@ -99,7 +99,7 @@ func (v Value) String() string {
 	case StringKind:
 		return strconv.Quote(v.text)
 	case NumberKind:
-		return strconv.FormatFloat(v.num, 'g', -1, 64)
+		return strconv.FormatFloat(v.num, 'f', -1, 64)
 	case BoolKind:
 		return strconv.FormatBool(v.num == 1)
 	case TimeKind:

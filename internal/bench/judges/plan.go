@@ -45,7 +45,7 @@ func (p Plan) chosen() (*Results, error) {
 		}
 	}
 	for i := range Rules {
-		if named(p.Rules, Rules[i].Name) {
+		if named(p.Rules, Rules[i].Name) && (len(p.Rules) > 0 || !Rules[i].aside) {
 			res.rules = append(res.rules, &Rules[i])
 		}
 	}

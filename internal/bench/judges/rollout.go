@@ -33,6 +33,8 @@ type Rule struct {
 	Ours bool
 	// only is the one world that it is tried in, "" for all.
 	only string
+	// aside says that it is only simulated where it is named.
+	aside bool
 }
 
 // Rules are those that are compared.
@@ -51,6 +53,7 @@ var Rules = []Rule{
 	{Name: "burn-14.4", About: "burn rate 14.4 of a 99.9% objective for errors, in 20 s and in 2 min", make: func() rule {
 		return &peer{every: 1, number: burn(2, 12), limits: [2]float64{0.0144}, strikes: 1}
 	}},
+	{Name: "av-paired", About: "e-processes tempered by what stable's halves showed before the rollout, the research that analysis.Compare grew from", make: newPaired, aside: true},
 	{Name: "compare", About: "analysis.Compare as it comes: Safe ends a step after 20 s at the earliest", make: compare(false), Ours: true},
 	{Name: "compare-hold", About: "the same, and a step is held for up to 5 min while not Safe", make: compare(false), waits: true, Ours: true},
 	{Name: "compare-blind", About: "the same as compare, with a source that cannot tell stable's halves apart", make: compare(true), Ours: true},

@@ -23,7 +23,7 @@ func main() {
 	seed := flag.Uint64("seed", 1, "of all random numbers")
 	runs := flag.Int("runs", 80, "how many rollouts of a good candidate a cell gets; bad ones get two fifths of it")
 	worlds := flag.String("worlds", "", "comma-separated `names`; empty is all")
-	rules := flag.String("rules", "", "comma-separated `names`; empty is all")
+	rules := flag.String("rules", "", "comma-separated `names`; empty is all but av-paired")
 	workers := flag.Int("workers", runtime.GOMAXPROCS(0), "how many rollouts are simulated at once")
 	out := flag.String("out", ".", "the `directory` that JUDGES.md and judges-*.svg are written to")
 	flag.Parse()

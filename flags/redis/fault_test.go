@@ -104,6 +104,47 @@ func TestAnEmptyRedisIsBelievedOnlyIfTheOptionsSaySo(t *testing.T) {
 	until(t, "the flag to be gone", func() bool { return client.Status().Flags == 0 && client.Status().Err == nil })
 }
 
+func TestARestoredRedisThatHasCountedAsFarAgainIsNoticed(t *testing.T) {
+	t.Parallel()
+	_, c := mini(t)
+	s := newStore(t, c, redisflags.Options{Check: 50 * time.Millisecond})
+	put(t, s, percent("a", 1))
+	client := run(t, s)
+	until(t, "the flag", func() bool { return shown(client, "a") == 1 })
+	// Another history, with as many writes.
+	set(t, c, "feature:a", theirs)
+	c.Del(t.Context(), "features:log")
+	c.XAdd(t.Context(), &redis.XAddArgs{Stream: "features:log", Values: []string{"version", "1", "key", "feature:a"}})
+	until(t, "the flag of the other history", func() bool { return shown(client, "a") == 10_000 })
+}
+
+// blind has a scan find nothing, as one does on a node that a slot moves away from.
+type blind struct{ between }
+
+func (*blind) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, c redis.Cmder) error {
+		err := next(ctx, c)
+		if scan, ok := c.(*redis.ScanCmd); ok {
+			scan.SetVal(nil, 0)
+		}
+		return err
+	}
+}
+
+func TestAFlagThatAScanDoesNotFindIsNotGone(t *testing.T) {
+	t.Parallel()
+	_, c := mini(t)
+	s := newStore(t, c, redisflags.Options{Reload: 20 * time.Millisecond})
+	put(t, s, percent("a", 1))
+	client := run(t, s)
+	until(t, "the flag", func() bool { return shown(client, "a") == 1 })
+	c.AddHook(&blind{})
+	set(t, c, "feature:a", theirs)
+	until(t, "a reload", func() bool { return shown(client, "a") == 10_000 })
+	c.Del(t.Context(), "feature:a")
+	until(t, "the flag to be gone when it is", func() bool { return client.Status().Flags == 0 })
+}
+
 func TestForeignWritesAreToldByTheReloadAtTheLatest(t *testing.T) {
 	t.Parallel()
 	_, c := mini(t)

@@ -17,25 +17,47 @@ const inline = 8
 // Context says who asks: a key, and attributes that clauses test. It is a value,
 // built on the stack for up to eight attributes:
 //
-//	who := flags.User("user-42").Str("plan", "pro").Num("build", 512)
+//	who := flags.User("user-42", flags.Str("plan", "pro"), flags.Num("build", 512))
 //
-// A name may be given several times, and then means all its values: a clause
+// Its methods make larger ones of it. A name may be given several times, and then means all its values: a clause
 // holds when it holds for any of them. The zero Context is nobody: it is in no
 // split that leaves anybody out. A context may be read by many goroutines.
 type Context struct {
 	key  string
 	n    int
-	near [inline]attribute
-	more []attribute
+	near [inline]Attribute
+	more []Attribute
 }
 
-type attribute struct {
+// Attribute is a name and a value of a context. The zero Attribute is none.
+type Attribute struct {
 	name  string
 	value Value
 }
 
-// User is the context of the unit with that key: a user, a session, a tenant.
-func User(key string) Context { return Context{key: key} }
+// Str is an attribute that is a string.
+func Str(name, value string) Attribute {
+	return Attribute{name: name, value: Value{text: value, kind: StringKind}}
+}
+
+// Num is an attribute that is a number.
+func Num(name string, value float64) Attribute {
+	return Attribute{name: name, value: Value{num: value, kind: NumberKind}}
+}
+
+// Attr is an attribute of any kind.
+func Attr(name string, value Value) Attribute { return Attribute{name, value} }
+
+// User is the context of the unit with that key: a user, a session, a tenant. The
+// attributes are copied.
+func User(key string, attributes ...Attribute) Context {
+	c := Context{key: key}
+	c.n = copy(c.near[:], attributes)
+	if len(attributes) > inline {
+		c.more = slices.Clone(attributes[inline:])
+	}
+	return c
+}
 
 // Str is the context with a string attribute more.
 func (c Context) Str(name, value string) Context {
@@ -71,12 +93,12 @@ func (c Context) With(name string, value Value) Context {
 
 func (c *Context) add(name string, value Value) {
 	if c.n < inline {
-		c.near[c.n] = attribute{name, value}
+		c.near[c.n] = Attribute{name, value}
 		c.n++
 		return
 	}
 	// A copy: two contexts may have been grown from one.
-	c.more = append(slices.Clip(c.more), attribute{name, value})
+	c.more = append(slices.Clip(c.more), Attribute{name, value})
 }
 
 // Key is the key of the unit, or "".

@@ -11,7 +11,7 @@
 //	client, err := flags.New(source, flags.Options{Cache: "/var/cache/shop/flags.json"})
 //	go client.Run(ctx)
 //
-//	who := flags.User("user-42").Str("plan", "pro")
+//	who := flags.User("user-42", flags.Str("plan", "pro"))
 //	if newCheckout.On(client, &who) { … }
 //
 // What cannot be had is the fallback that the handle was given; [Handle.Eval] says why.

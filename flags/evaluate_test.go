@@ -96,7 +96,7 @@ func BenchmarkEvaluate(b *testing.B) {
 		b.ReportAllocs()
 		i := 0
 		for b.Loop() {
-			one := flags.User(who[i&1023].Key()).Str("country", "US").Str("plan", "pro").Num("build", 512)
+			one := flags.User(who[i&1023].Key(), flags.Str("country", "US"), flags.Str("plan", "pro"), flags.Num("build", 512))
 			handle.On(client, &one)
 			i++
 		}

@@ -33,7 +33,7 @@ func Example() {
 		panic(err)
 	}
 
-	who := flags.User("user-42").Str("email", "kim@example.com")
+	who := flags.User("user-42", flags.Str("email", "kim@example.com"))
 	fmt.Println(newCheckout.On(client, &who), newCheckout.Eval(client, &who).Rule)
 	who = flags.User("user-42")
 	d := newCheckout.Eval(client, &who)

@@ -20,7 +20,7 @@ var newCheckout = flags.Bool("new-checkout-flow", false)
 func handler(client *flags.Client) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/checkout", func(w http.ResponseWriter, r *http.Request) {
-		who := flags.User(r.Header.Get("User")).Str("email", r.Header.Get("Email"))
+		who := flags.User(r.Header.Get("User"), flags.Str("email", r.Header.Get("Email")))
 		if newCheckout.On(client, &who) {
 			fmt.Fprint(w, "new checkout")
 			return

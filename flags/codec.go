@@ -9,9 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
-	"strings"
 )
 
 // ParseDocument reads a document in JSON. A flag that cannot be read is a Problem
@@ -88,7 +86,7 @@ type fields Flag
 // UnmarshalJSON reads a flag, and keeps the fields it does not know in Extra.
 func (f *Flag) UnmarshalJSON(b []byte) error {
 	var p fields
-	extra, err := unmarshalExtra(b, &p)
+	extra, err := unmarshalExtra(b, &p, flagFields)
 	if err != nil {
 		return err
 	}
@@ -100,12 +98,13 @@ func (f *Flag) UnmarshalJSON(b []byte) error {
 // MarshalJSON writes a flag with its Extra, in the order of the names.
 func (f Flag) MarshalJSON() ([]byte, error) { return marshalExtra(fields(f), f.Extra) }
 
-type rolloutFields Rollout
+// rollout has the fields of Rollout without its methods.
+type rollout Rollout
 
 // UnmarshalJSON reads a rollout, and keeps the fields it does not know in Extra.
 func (r *Rollout) UnmarshalJSON(b []byte) error {
-	var p rolloutFields
-	extra, err := unmarshalExtra(b, &p)
+	var p rollout
+	extra, err := unmarshalExtra(b, &p, rolloutFields)
 	if err != nil {
 		return err
 	}
@@ -115,47 +114,4 @@ func (r *Rollout) UnmarshalJSON(b []byte) error {
 }
 
 // MarshalJSON writes a rollout with its Extra.
-func (r Rollout) MarshalJSON() ([]byte, error) { return marshalExtra(rolloutFields(r), r.Extra) }
-
-func unmarshalExtra(b []byte, into any) (map[string]json.RawMessage, error) {
-	if err := json.Unmarshal(b, into); err != nil {
-		return nil, err
-	}
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(b, &all); err != nil {
-		return nil, err
-	}
-	for i, t := 0, reflect.TypeOf(into).Elem(); i < t.NumField(); i++ {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		// In whatever case, as JSON has read them: "Enabled", kept, would be read
-		// again behind "enabled", and undo a kill.
-		maps.DeleteFunc(all, func(given string, _ json.RawMessage) bool { return strings.EqualFold(given, name) })
-	}
-	if len(all) == 0 {
-		return nil, nil //nolint:nilnil // nothing is left over
-	}
-	return all, nil
-}
-
-func marshalExtra(v any, extra map[string]json.RawMessage) ([]byte, error) {
-	text, err := json.Marshal(v)
-	if err != nil || len(extra) == 0 {
-		return text, err
-	}
-	var b bytes.Buffer
-	b.Write(text[:len(text)-1])
-	for _, name := range slices.Sorted(maps.Keys(extra)) {
-		quoted, err := json.Marshal(name)
-		if err != nil {
-			return nil, err
-		}
-		if b.Len() > 1 {
-			b.WriteByte(',')
-		}
-		b.Write(quoted)
-		b.WriteByte(':')
-		b.Write(extra[name])
-	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
-}
+func (r Rollout) MarshalJSON() ([]byte, error) { return marshalExtra(rollout(r), r.Extra) }

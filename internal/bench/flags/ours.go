@@ -77,7 +77,7 @@ func ourClient(text []byte) (*rheostat.Client, *rheostat.Memory, func(), error) 
 }
 
 func ourContext(p *Person) rheostat.Context {
-	return rheostat.User(p.Key).Str("country", p.Country).Str("plan", p.Plan).Num("build", p.Build)
+	return rheostat.User(p.Key, rheostat.Str("country", p.Country), rheostat.Str("plan", p.Plan), rheostat.Num("build", p.Build))
 }
 
 func ourContexts(f *Fixture) *[People]rheostat.Context {
@@ -110,7 +110,7 @@ func startHandles(f *Fixture, text []byte) (*Running, error) {
 	r.Loops[Built] = func(from, n int) (on int) {
 		for i := from; i < from+n; i++ {
 			p := &people[i&last]
-			who := rheostat.User(p.Key).Str("country", p.Country).Str("plan", p.Plan).Num("build", p.Build)
+			who := rheostat.User(p.Key, rheostat.Str("country", p.Country), rheostat.Str("plan", p.Plan), rheostat.Num("build", p.Build))
 			if handle.On(client, &who) {
 				on++
 			}
@@ -162,7 +162,7 @@ func startKeys(f *Fixture, text []byte) (*Running, error) {
 	r.Loops[Built] = func(from, n int) (on int) {
 		for i := from; i < from+n; i++ {
 			p := &people[i&last]
-			who := rheostat.User(p.Key).Str("country", p.Country).Str("plan", p.Plan).Num("build", p.Build)
+			who := rheostat.User(p.Key, rheostat.Str("country", p.Country), rheostat.Str("plan", p.Plan), rheostat.Num("build", p.Build))
 			if client.Bool(key, false, &who) {
 				on++
 			}

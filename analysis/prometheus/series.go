@@ -7,221 +7,125 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
-// counter adds up what one counter has counted since the ledger began. Its sum only
-// rises, also where the counter starts over.
-type counter struct {
-	seen bool
-	at   int64 // of the last sample
-	last float64
-	sum  float64
+// series is what one series of the answer is for.
+type series struct {
+	arm      arm
+	key      string
+	requests bool
+	errors   bool
+	counter  counter
+	native   bool // it counts what a native histogram has
+	about    string
+	// group and bucket are set for a series of a histogram.
+	group  *group
+	bucket *bucket
 }
 
-// add takes a sample into account. base is what a counter that was not seen before
-// had counted already.
-func (c *counter) add(p point, since int64, base func(point) float64) {
-	if c.seen && p.at <= c.at {
-		return // a window overlaps with the one before
-	}
+// at is when the series was seen last.
+func (s *series) at() int64 {
 	switch {
-	case p.at <= since:
-	case !c.seen:
-		c.sum += p.v - base(p)
-	case p.v < c.last:
-		c.sum += p.v // it started over
-	default:
-		c.sum += p.v - c.last
+	case s.bucket != nil:
+		return s.group.last()
+	case s.group != nil:
+		return max(s.group.last(), s.counter.at)
 	}
-	c.seen, c.at, c.last = true, p.at, p.v
+	return s.counter.at
 }
 
-// group is one replica's histogram.
-type group struct {
-	arm     arm
-	about   string // what it is, for errors
-	buckets []*bucket
-	native  *nativeCounter // instead of buckets
-	// most is the highest that was counted in each bucket: see settle.
-	most []float64
-}
-
-// bucket is a counter of a classic histogram: of all that is at most its bound.
-type bucket struct {
-	counter
-	bound  float64
-	points []point // of the answer that is being read
-}
-
-// settle takes the points that the buckets were given into account, moment by moment.
-//
-// A program that is scraped while it counts may show a request in one bucket and
-// not yet in the wider ones. What is between two buckets then seems to fall for a
-// moment, and a total that falls looks like a counter that started over. So the
-// highest that was ever there is what counts.
-func (g *group) settle(since int64, base func(point) float64) {
-	if len(g.most) < len(g.buckets) {
-		g.most = append(g.most, make([]float64, len(g.buckets)-len(g.most))...)
+// series finds the one with these labels, and makes it where it is new.
+func (l *ledger) series(raw []byte) (*series, error) {
+	if s := l.named[string(raw)]; s != nil {
+		return s, nil
 	}
-	for {
-		at, more := int64(math.MaxInt64), false
-		for _, b := range g.buckets {
-			if len(b.points) > 0 {
-				at, more = min(at, b.points[0].at), true
-			}
+	labels, err := labelsOf(raw)
+	if err != nil {
+		return nil, err
+	}
+	key := keyOf(labels, "")
+	s := l.keyed[key]
+	if s == nil {
+		if len(l.keyed) >= l.most {
+			return nil, fmt.Errorf("%w since %v", errTooMany, time.UnixMilli(l.since).UTC())
 		}
-		if !more {
-			return
+		if s, err = l.newSeries(labels); err != nil {
+			return nil, err
 		}
-		below := 0.0
-		for i, b := range g.buckets {
-			if len(b.points) > 0 && b.points[0].at == at {
-				b.add(b.points[0], since, base)
-				b.points = b.points[1:]
-			}
-			g.most[i] = max(g.most[i], b.sum-below)
-			below = b.sum
+		s.key = key
+		l.keyed[key] = s
+	}
+	l.named[string(raw)] = s
+	return s, nil
+}
+
+func (l *ledger) newSeries(labels map[string]string) (*series, error) {
+	p := l.plan
+	s := &series{arm: neither}
+	of, err := p.arm(labels)
+	if err != nil || of == neither {
+		return s, err
+	}
+	name := labels[nameLabel]
+	is := func(metric string, conditions []condition) bool { return name == metric && allHold(conditions, labels) }
+	s.requests = is(p.requests.metric, p.inRequests)
+	s.errors = is(p.errors.metric, p.inErrs)
+	latency := p.latency.metric != "" && is(p.latency.metric, p.inLate)
+	if !s.requests && !s.errors && !latency {
+		return s, nil
+	}
+	s.arm, s.about = of, describe(labels)
+	if s.requests {
+		for label := range labels {
+			l.classified[label] = true
 		}
 	}
+	if latency {
+		err = l.join(s, labels)
+	}
+	return s, err
 }
 
-// bucket is the one with this bound, new where there is none.
-func (g *group) bucket(bound float64) *bucket {
-	i, ok := slices.BinarySearchFunc(g.buckets, bound, func(b *bucket, bound float64) int {
-		switch {
-		case b.bound < bound:
-			return -1
-		case b.bound > bound:
-			return 1
-		}
-		return 0
-	})
-	if !ok {
-		g.buckets = slices.Insert(g.buckets, i, &bucket{bound: bound})
-		if len(g.most) > i {
-			g.most = slices.Insert(g.most, i, 0)
-		}
+// join makes the series one of its histogram's.
+func (l *ledger) join(s *series, labels map[string]string) error {
+	id := keyOf(labels, boundLabel)
+	g := l.groups[id]
+	if g == nil {
+		g = &group{arm: s.arm, about: s.about}
+		l.groups[id] = g
 	}
-	return g.buckets[i]
+	s.group = g
+	if !l.plan.classic() {
+		g.native = &nativeCounter{}
+		return nil
+	}
+	bound, err := strconv.ParseFloat(labels[boundLabel], 64)
+	if err != nil || math.IsNaN(bound) {
+		return fmt.Errorf("%s has no bound in le", s.about)
+	}
+	s.bucket = g.bucket(bound)
+	return nil
 }
 
-// last is when the group was seen last.
-func (g *group) last() int64 {
-	if g.native != nil {
-		return g.native.at
-	}
-	at := int64(math.MinInt64)
-	for _, b := range g.buckets {
-		at = max(at, b.at)
-	}
-	return at
-}
-
-// bounds are the upper bounds of a classic histogram's buckets but the last.
-func (g *group) bounds(unit time.Duration) ([]time.Duration, error) {
-	if g.native != nil {
-		return nativeBounds(), nil
-	}
-	if n := len(g.buckets); n < 2 || !math.IsInf(g.buckets[n-1].bound, 1) {
-		return nil, fmt.Errorf("the histogram %s has no bucket le=\"+Inf\" beside another", g.about)
-	}
-	list := make([]time.Duration, len(g.buckets)-1)
-	for i := range list {
-		list[i] = duration(g.buckets[i].bound, unit)
-		if list[i] <= 0 || i > 0 && list[i] <= list[i-1] {
-			return nil, fmt.Errorf("the histogram %s has a bucket le=\"%v\", which is no latency in units of %v", g.about, g.buckets[i].bound, unit)
+// keyOf is the labels in order, but one. Bounds are numbers: 1 is 1.0.
+func keyOf(labels map[string]string, but string) string {
+	names := make([]string, 0, len(labels))
+	for name := range labels {
+		if name != but {
+			names = append(names, name)
 		}
 	}
-	return list, nil
-}
-
-// duration is a bound as a duration, 0 where it is none.
-func duration(bound float64, unit time.Duration) time.Duration {
-	d := math.Round(bound * float64(unit))
-	if !(d > 0 && d < math.MaxInt64) {
-		return 0
-	}
-	return time.Duration(d)
-}
-
-// counts is what was counted in each bucket.
-func (g *group) counts() []float64 {
-	if g.native != nil {
-		return g.native.sum[:]
-	}
-	return g.most
-}
-
-const (
-	// Native histograms are put into buckets of schema 3, whose bounds grow by
-	// 2^(1/8), nine per cent: from a millisecond to a minute and a bit.
-	resolution      = 8
-	lowest, highest = -10 * resolution, 6 * resolution
-	fixed           = highest - lowest + 1
-)
-
-// nativeBounds are the bounds that native histograms are put into.
-var nativeBounds = func() func() []time.Duration {
-	list := make([]time.Duration, fixed)
-	for i := range list {
-		list[i] = time.Duration(math.Round(math.Exp2(float64(lowest+i)/resolution) * float64(time.Second)))
-	}
-	return func() []time.Duration { return list }
-}()
-
-// nativeCounter adds up what one native histogram has counted.
-type nativeCounter struct {
-	seen   bool
-	at     int64
-	count  float64
-	last   [fixed + 1]float64
-	sum    [fixed + 1]float64
-	folded [fixed + 1]float64
-}
-
-// add takes a sample into account. A histogram that has coarsened its buckets
-// meanwhile seems to have fewer requests in some: what it counted in between is left
-// out, for nobody knows where it belongs.
-func (c *nativeCounter) add(h native, since int64, unit time.Duration, fresh bool) {
-	if c.seen && h.at <= c.at {
-		return
-	}
-	now := &c.folded
-	h.fold(now, unit)
-	switch {
-	case h.at <= since:
-	case !c.seen && fresh, c.seen && h.count < c.count:
-		for i, n := range now {
-			c.sum[i] += n
+	slices.Sort(names)
+	var b strings.Builder
+	for _, name := range names {
+		value := labels[name]
+		if v, err := strconv.ParseFloat(value, 64); name == boundLabel && err == nil {
+			value = strconv.FormatFloat(v, 'g', -1, 64)
 		}
-	case c.seen && !slices.ContainsFunc(c.falls(now), func(fell bool) bool { return fell }):
-		for i, n := range now {
-			c.sum[i] += n - c.last[i]
-		}
+		b.WriteString(strconv.Quote(name) + strconv.Quote(value))
 	}
-	c.seen, c.at, c.count, c.last = true, h.at, h.count, *now
-}
-
-func (c *nativeCounter) falls(now *[fixed + 1]float64) []bool {
-	fell := make([]bool, len(now))
-	for i, n := range now {
-		fell[i] = n < c.last[i]
-	}
-	return fell
-}
-
-// fold puts a native histogram into the fixed buckets. A bucket that is wider than
-// those counts where it ends: as slow as its requests can have been.
-func (h native) fold(into *[fixed + 1]float64, unit time.Duration) {
-	*into = [fixed + 1]float64{}
-	for _, b := range h.buckets {
-		high := b.high * unit.Seconds()
-		i := 0
-		if high > 0 {
-			// A bound of the histogram's own is one of ours but for rounding.
-			i = int(min(max(math.Ceil(math.Log2(high)*resolution-1e-6), lowest), highest+1)) - lowest
-		}
-		into[i] += b.n
-	}
+	return b.String()
 }

@@ -65,7 +65,7 @@ type clause struct {
 	cost uint8 // of a test, roughly in units of a comparison
 
 	values   []Value // of In, but for the strings in set
-	set      map[string]struct{}
+	set      *table
 	texts    []string
 	numbers  []float64
 	regexps  []*regexp.Regexp
@@ -212,10 +212,10 @@ func (c *clause) gather() {
 		return
 	}
 	var others []Value
-	c.set = make(map[string]struct{}, len(c.values))
+	c.set = newTable(len(c.values))
 	for _, v := range c.values {
-		if v.kind == StringKind {
-			c.set[v.text] = struct{}{}
+		if v.kind == StringKind && v.text != "" {
+			c.set.add(v.text, 0)
 		} else {
 			others = append(others, v)
 		}
@@ -267,11 +267,7 @@ func (c *clause) is(v *Value) bool {
 	case testIn:
 		return c.equals(v)
 	case testSet:
-		if v.kind == StringKind {
-			_, ok := c.set[v.text]
-			return ok
-		}
-		return c.equals(v)
+		return v.kind == StringKind && c.set.has(v.text) || c.equals(v)
 	case testExists:
 		return true
 	case testLess, testAtMost, testGreater, testAtLeast:

@@ -39,15 +39,15 @@ func (l *lottery) place(who *Context) (Percent, bool) {
 
 // segment is a Segment ready to be asked.
 type segment struct {
-	keys, excluded map[string]struct{}
+	keys, excluded *table
 	rules          [][]clause
 }
 
 func (s *segment) has(who *Context) bool {
-	if _, ok := s.excluded[who.key]; ok {
+	if s.excluded.has(who.key) {
 		return false
 	}
-	if _, ok := s.keys[who.key]; ok {
+	if s.keys.has(who.key) {
 		return true
 	}
 	for _, rule := range s.rules {
@@ -77,7 +77,7 @@ type compiled struct {
 	variants []variant
 	windows  []Window
 	needs    []need
-	targets  map[string]int32
+	targets  *table
 	holdouts []*lottery
 	layer    *lottery
 	from, to Percent
@@ -300,14 +300,12 @@ func (c *compiler) target(i int) {
 	t := c.flag.Targets[i]
 	variant := c.named(fmt.Sprintf("targets[%d].variant", i), t.Variant)
 	if c.out.targets == nil {
-		c.out.targets = make(map[string]int32, len(t.Keys))
+		c.out.targets = newTable(len(t.Keys))
 	}
 	for _, key := range t.Keys {
-		if other, ok := c.out.targets[key]; ok && other != variant {
+		if other, ok := c.out.targets.add(key, variant); ok && other != variant {
 			c.warn(fmt.Sprintf("targets[%d].keys", i), fmt.Errorf("%q is a target of %q, too, which comes first", key, c.out.variants[max(other, 0)].name))
-			continue
 		}
-		c.out.targets[key] = variant
 	}
 }
 
@@ -420,12 +418,10 @@ func (c *compiler) rollout() serve {
 		return c.serve("rollout", Serve{Split: []Share{{"on", r.Percentage}, {"off", Everybody - r.Percentage}}})
 	case "users":
 		if c.out.targets == nil {
-			c.out.targets = make(map[string]int32, len(r.Users))
+			c.out.targets = newTable(len(r.Users))
 		}
 		for _, user := range r.Users {
-			if _, ok := c.out.targets[user]; !ok && user != "" {
-				c.out.targets[user] = c.names["on"]
-			}
+			c.out.targets.add(user, c.names["on"])
 		}
 		return serve{variant: c.names["off"]}
 	default:
@@ -444,10 +440,8 @@ func (c *compiler) settle() {
 	if o.logic != nil || o.windows != nil || o.needs != nil || o.holdouts != nil || o.layer != nil || o.rest.edges != nil {
 		return
 	}
-	for _, variant := range o.targets {
-		if variant != o.rest.variant {
-			return
-		}
+	if o.targets != nil && slices.ContainsFunc(o.targets.nums, func(variant int32) bool { return variant != o.rest.variant }) {
+		return
 	}
 	for i := range o.rules {
 		if o.rules[i].edges != nil || o.rules[i].variant != o.rest.variant {

@@ -22,7 +22,7 @@ func (f *compiled) decide(s *snapshot, who *Context) outcome {
 		}
 	}
 	if f.targets != nil {
-		if variant, ok := f.targets[who.key]; ok && who.key != "" {
+		if variant, ok := f.targets.find(who.key); ok {
 			return outcome{variant: variant, reason: Targeted}
 		}
 	}

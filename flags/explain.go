@@ -63,8 +63,7 @@ func (e *explanation) flag(f *compiled, o outcome) {
 		e.say("  prerequisite %s is %s: %v", n.flag, strings.Join(n.variants, " or "), e.s.meets(n, e.who))
 	}
 	if f.targets != nil && o.reason != Scheduled && o.reason != Prerequired {
-		_, ok := f.targets[e.who.key]
-		e.say("  among the targets: %v", ok && e.who.key != "")
+		e.say("  among the targets: %v", f.targets.has(e.who.key))
 	}
 	if o.reason.Served() && o.reason != Targeted || slices.Contains([]Reason{HeldOut, Excluded, Anonymous, Failed}, o.reason) {
 		e.drawn(f, o)

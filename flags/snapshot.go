@@ -16,7 +16,7 @@ type snapshot struct {
 	id uint64 // never the same twice in this process
 	// index are the places of keys in flags. Snapshots share it while no key is new,
 	// so that an update copies pointers and no map.
-	index map[string]int32
+	index *table
 	flags []*compiled // nil where a flag is gone
 	env   *environment
 	doc   Document // segments, layers and holdouts as written
@@ -30,7 +30,7 @@ var snapshots atomic.Uint64
 
 // find is the flag of that key, or nil.
 func (s *snapshot) find(key string) *compiled {
-	if i, ok := s.index[key]; ok {
+	if i, ok := s.index.find(key); ok {
 		return s.flags[i]
 	}
 	return nil
@@ -47,7 +47,7 @@ func (s *snapshot) with(u Update) (*snapshot, []Problem) {
 	} else {
 		next.flags = slices.Clone(s.flags)
 		for _, key := range u.Removed {
-			if i, ok := next.index[key]; ok {
+			if i, ok := next.index.find(key); ok {
 				next.flags[i] = nil
 			}
 		}
@@ -80,7 +80,7 @@ func (s *snapshot) pending(before *snapshot, u Update, moved bool) map[string]*F
 // start lays out the flags that survive a full update: those it has, and those that
 // it could not read.
 func (s *snapshot) start(before *snapshot, u Update) {
-	s.index = make(map[string]int32, len(u.Flags))
+	s.index = newTable(len(u.Flags))
 	keep := func(key string) {
 		if f := before.find(key); f != nil {
 			s.put(f)
@@ -90,7 +90,7 @@ func (s *snapshot) start(before *snapshot, u Update) {
 		keep(key)
 	}
 	for _, p := range u.Problems {
-		if _, ok := s.index[p.Flag]; !ok {
+		if !s.index.has(p.Flag) {
 			keep(p.Flag)
 		}
 	}
@@ -99,11 +99,10 @@ func (s *snapshot) start(before *snapshot, u Update) {
 // put stores a flag under its key. The index must be this snapshot's own if the
 // key is new.
 func (s *snapshot) put(f *compiled) {
-	if i, ok := s.index[f.source.Key]; ok {
+	if i, ok := s.index.add(f.source.Key, int32(len(s.flags))); ok { //nolint:gosec // fewer than two billion flags
 		s.flags[i] = f
 		return
 	}
-	s.index[f.source.Key] = int32(len(s.flags)) //nolint:gosec // fewer than two billion flags
 	s.flags = append(s.flags, f)
 }
 
@@ -133,11 +132,8 @@ func (s *snapshot) insert(pending map[string]*Flag, moved bool) []Problem {
 		if old != nil {
 			next.seen = old.seen
 		}
-		if _, ok := s.index[key]; !ok && !own {
-			s.index, own = maps.Clone(s.index), true
-			if s.index == nil {
-				s.index = make(map[string]int32)
-			}
+		if !own && !s.index.has(key) {
+			s.index, own = s.index.clone(), true
 		}
 		ready = append(ready, next)
 	}
@@ -282,12 +278,10 @@ func compileSegment(name string, in *Segment, report func(Problem)) *segment {
 	return out
 }
 
-func setOf(keys []string) map[string]struct{} {
-	set := make(map[string]struct{}, len(keys))
+func setOf(keys []string) *table {
+	set := newTable(len(keys))
 	for _, key := range keys {
-		if key != "" {
-			set[key] = struct{}{}
-		}
+		set.add(key, 0)
 	}
 	return set
 }

@@ -36,13 +36,13 @@ func (c *Client) Updates(ctx context.Context) iter.Seq[[]string] {
 // differs are the keys of the flags that are not as they were before, in order.
 func (s *snapshot) differs(before *snapshot) []string {
 	var keys []string
-	for key := range s.index {
+	for _, key := range s.index.all() {
 		if now, was := s.find(key), before.find(key); now != was && !now.same(was, s.env == before.env) {
 			keys = append(keys, key)
 		}
 	}
-	for key := range before.index {
-		if _, ok := s.index[key]; !ok && before.find(key) != nil {
+	for _, key := range before.index.all() {
+		if !s.index.has(key) && before.find(key) != nil {
 			keys = append(keys, key)
 		}
 	}

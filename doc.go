@@ -32,8 +32,11 @@
 //     Verify proves a split, Watch tells of drift, Drain waits for quiet, Fanout
 //     makes one router of several. traffic.Memory is a router without a data
 //     plane; traffictest the law for all of them and for routers of your own.
-//   - analysis: who judges. Threshold gates on metrics, All and Any combine
-//     judges, analysistest holds the law and doubles.
+//   - analysis: who judges. Compare holds the candidate against stable by evidence
+//     whose error is bounded; Threshold, Limit, Ratio and others gate on metrics, All
+//     and Any combine judges, analysistest holds the law and doubles.
+//   - flags: feature flags by typed handles, from files, HTTP, Redis and the formats
+//     and clients of others. strategy/flagramp turns one like traffic.
 //   - rollback: the last-known-good ledger with quarantine, flap and fleet
 //     budgets, and a rollback that always ends in a verdict.
 //   - observe: events for people and machines; observe/prometheus exposes them.

@@ -14,7 +14,8 @@
 // # What it costs
 //
 // The SDK takes 309 to 672 ns for an evaluation with a context that is there already. To
-// make one from a flags.Context is 0.2 to 2 µs, with the number of attributes, each time.
+// make one from a flags.Context comes on top each time: next to nothing for a key alone, about
+// 0.7 µs and 2 allocations for three attributes, some 3 µs and 13 for nested ones.
 //
 // # Contexts
 //

@@ -105,16 +105,18 @@ func TestLimitsAndCollisionsAreWaitedFor(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	s.flags = []*flag{{key: "done", temporary: true, config: all, changed: ago(40 * day)}}
-	soon := strconv.FormatInt(time.Now().Add(300*time.Millisecond).UnixMilli(), 10)
+	reset := time.Now().Add(500 * time.Millisecond).Truncate(time.Millisecond)
+	early := false
 	s.trouble = []func(http.ResponseWriter){
-		answering(429, "X-Ratelimit-Reset", soon, "X-Ratelimit-Global-Remaining", "0"), answering(503), nil, // the flag
+		answering(429, "X-Ratelimit-Reset", strconv.FormatInt(reset.UnixMilli(), 10), "X-Ratelimit-Global-Remaining", "0"), // the flag
+		func(w http.ResponseWriter) { early = time.Now().Before(reset); answering(503)(w) }, nil,
 		answering(429, "Retry-After", "0"), nil, // its status
 		answering(409), nil, // the patch
 	}
 	if err := s.project(t, launchdarkly.ProjectOptions{}).Archive(t.Context(), "done", 0, 0, ""); err != nil {
 		t.Fatal(err)
 	}
-	if reset, _ := strconv.ParseInt(soon, 10, 64); time.Now().Before(time.UnixMilli(reset)) {
+	if early {
 		t.Error("it did not wait until the limit was reset")
 	}
 	if len(s.archived) != 1 || len(s.trouble) != 0 {

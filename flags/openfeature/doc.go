@@ -22,8 +22,8 @@
 // # What it costs
 //
 // OpenFeature's SDK takes about 2.5 µs and 12 allocations for an evaluation, before the provider
-// is asked at all; the provider adds the reading of the context, some 0.3 µs and more with each
-// attribute. A handle of package flags takes nanoseconds. So code of one's own asks
+// is asked at all; the provider adds the reading of the context, some 1.5 µs and 7
+// allocations. A handle of package flags takes nanoseconds. So code of one's own asks
 // handles, and the provider is for what already speaks OpenFeature.
 //
 // # What becomes of what

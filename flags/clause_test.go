@@ -161,6 +161,7 @@ func TestAMapBecomesAContext(t *testing.T) {
 		"targetingKey": "kim", "n": 5, "f": 1.5, "b": true, "t": at, "nothing": nil,
 		"company": map[string]any{"name": "acme", "address": map[string]any{"city": "Rome"}},
 		"groups":  []any{"a", "b", 3.0},
+		"odd":     []any{uint8(1), int16(-2), float32(0.5), []string{"x"}, time.Duration(7), flags.Op("in"), [1]bool{true}, func() {}, struct{}{}},
 	})
 	var got []string
 	for name, v := range c.All() {
@@ -168,7 +169,8 @@ func TestAMapBecomesAContext(t *testing.T) {
 	}
 	want := []string{
 		"b=true", "company.address.city=\"Rome\"", "company.name=\"acme\"", "f=1.5",
-		"groups=\"a\"", "groups=\"b\"", "groups=3", "n=5", "t=2026-01-02T03:04:05.000006Z",
+		"groups=\"a\"", "groups=\"b\"", "groups=3", "n=5",
+		"odd=1", "odd=-2", "odd=0.5", "odd=\"x\"", "odd=7", "odd=\"in\"", "odd=true", "t=2026-01-02T03:04:05.000006Z",
 	}
 	if c.Key() != "kim" || !slices.Equal(got, want) {
 		t.Errorf("%s %q", c.Key(), got)

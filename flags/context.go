@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"iter"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 )
@@ -165,7 +166,8 @@ const targetingKey = "targetingKey"
 
 // FromMap is the context of attributes in JSON's types, as OpenFeature and web
 // requests carry them. The entry targetingKey is the unit's key. Nested objects
-// become names with dots, lists become several values; null is left out.
+// become names with dots, lists become several values; null, and what is none of JSON's
+// types, is left out.
 func FromMap(attributes map[string]any) Context {
 	var c Context
 	c.key, _ = attributes[targetingKey].(string)
@@ -179,20 +181,13 @@ func FromMap(attributes map[string]any) Context {
 
 func (c *Context) addAny(name string, value any) {
 	switch x := value.(type) {
+	case nil:
 	case string:
 		c.add(name, Text(x))
 	case bool:
 		c.add(name, Truth(x))
 	case float64:
 		c.add(name, Number(x))
-	case float32:
-		c.add(name, Number(float64(x)))
-	case int:
-		c.add(name, Number(float64(x)))
-	case int32:
-		c.add(name, Number(float64(x)))
-	case int64:
-		c.add(name, Number(float64(x)))
 	case json.Number:
 		if n, err := x.Float64(); err == nil {
 			c.add(name, Number(n))
@@ -209,9 +204,27 @@ func (c *Context) addAny(name string, value any) {
 		for _, item := range x {
 			c.addAny(name, item)
 		}
-	case []string:
-		for _, item := range x {
-			c.add(name, Text(item))
+	default:
+		c.addOther(name, reflect.ValueOf(value))
+	}
+}
+
+// addOther adds what is one of the types above in all but its name.
+func (c *Context) addOther(name string, v reflect.Value) {
+	switch {
+	case v.CanInt():
+		c.add(name, Number(float64(v.Int())))
+	case v.CanUint():
+		c.add(name, Number(float64(v.Uint())))
+	case v.CanFloat():
+		c.add(name, Number(v.Float()))
+	case v.Kind() == reflect.String:
+		c.add(name, Text(v.String()))
+	case v.Kind() == reflect.Bool:
+		c.add(name, Truth(v.Bool()))
+	case v.Kind() == reflect.Slice || v.Kind() == reflect.Array:
+		for i := range v.Len() {
+			c.addAny(name, v.Index(i).Interface())
 		}
 	}
 }

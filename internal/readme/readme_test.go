@@ -77,7 +77,7 @@ func routers(t *testing.T) string {
 	}
 	// Those of other packages are in files, which their own tests hold to the code.
 	rows := []routertest.Row{{Router: "traffic/proxy", Caps: p.Caps()}}
-	for _, pattern := range []string{"../../traffic/*/testdata/caps.json", "../../traffic/*/*/testdata/caps.json"} {
+	for _, pattern := range []string{"../../traffic/*/testdata/caps.json", "../../traffic/*/*/testdata/caps.json", "../../strategy/*/testdata/caps.json"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/rheostat-go/rheostat/flags"
+	"github.com/rheostat-go/rheostat/internal/routertest"
 	"github.com/rheostat-go/rheostat/strategy/flagramp"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/traffictest"
@@ -178,4 +179,14 @@ func TestConformance(t *testing.T) {
 			return subject(t, f, traffic.Arms{Stable: "v1", Candidate: "v2"}, flagramp.Options{Variants: map[string]string{"v1": "red", "v2": "blue"}})
 		})
 	})
+}
+
+func TestCapsAreDeclaredForTheReadme(t *testing.T) {
+	t.Parallel()
+	memory := flags.NewMemory()
+	with, err := flagramp.New(memory, key, flagramp.Options{Client: client(t, memory)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	routertest.Caps(t, routertest.Row{Router: "strategy/flagramp", Note: "a flag", Caps: with.Caps()})
 }

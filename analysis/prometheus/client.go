@@ -124,7 +124,7 @@ func (c *client) query(ctx context.Context, expression string, at time.Time, use
 	case err != nil:
 		return c.failed(ctx, err)
 	case n > c.bytes:
-		return fmt.Errorf("%s: the answer has more than MaxBytes, %d: let Where choose fewer series", c.shown, c.bytes)
+		return tooMuchError{fmt.Errorf("%s: the answer has more than MaxBytes, %d: let Where choose fewer series", c.shown, c.bytes)}
 	}
 	return c.digest(res, s, use)
 }
@@ -134,9 +134,11 @@ func (c *client) digest(res *http.Response, s *scratch, use func(*answer) error)
 	err := s.answer.read(s.body.Bytes(), c.series)
 	switch {
 	case errors.Is(err, errTooMany):
-		return fmt.Errorf("%s: the answer has %w, %d: let Where choose fewer", c.shown, errTooMany, c.series)
+		return tooMuchError{fmt.Errorf("%s: the answer has %w, %d: let Where choose fewer", c.shown, errTooMany, c.series)}
+	case err == nil && s.answer.failed && res.StatusCode == http.StatusUnprocessableEntity:
+		return tooMuchError{c.refused(res, s)}
 	case err == nil && s.answer.failed:
-		return fmt.Errorf("%s: %s, %s: %s", c.shown, res.Status, clip(s.answer.kind, 40), clip(s.answer.problem, 200))
+		return c.refused(res, s)
 	case res.StatusCode/100 != 2:
 		return fmt.Errorf("%s: %s: %s", c.shown, res.Status, clip(strings.TrimSpace(s.body.String()), 120))
 	case err != nil:
@@ -145,6 +147,17 @@ func (c *client) digest(res *http.Response, s *scratch, use func(*answer) error)
 		return fmt.Errorf("%s: the answer is in part: %s", c.shown, clip(s.answer.warning, 200))
 	}
 	return use(&s.answer)
+}
+
+// tooMuchError is that of an answer that is larger than this or the server allows:
+// asking again for the same does not help.
+type tooMuchError struct{ error }
+
+func (e tooMuchError) Unwrap() error { return e.error }
+
+// refused is what the server says is wrong.
+func (c *client) refused(res *http.Response, s *scratch) error {
+	return fmt.Errorf("%s: %s, %s: %s", c.shown, res.Status, clip(s.answer.kind, 40), clip(s.answer.problem, 200))
 }
 
 // failed is an error of the transport, without the URL.

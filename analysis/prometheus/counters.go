@@ -40,6 +40,7 @@ func (c *counter) add(p point, since int64, base func(point) float64) {
 // group is one replica's histogram.
 type group struct {
 	arm     arm
+	replica replica
 	about   string // what it is, for errors
 	buckets []*bucket
 	native  *nativeCounter // instead of buckets

@@ -31,6 +31,12 @@
 // error that names them. Native histograms are put into 129 fixed buckets from a
 // millisecond to 64 seconds that grow by nine per cent each.
 //
+// # Halves of stable
+//
+// The same samples say how much stable's replicas differ from each other, by the label
+// that tells them apart: [Source.Halves] costs no request, [Source.History] one when a
+// judge begins. An [analysis.Compare] divides its evidence by what it learns from them.
+//
 // # Restarts
 //
 // Totals are those since [analysis.Check.Exposed]. They are computed from samples

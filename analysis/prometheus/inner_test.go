@@ -196,7 +196,7 @@ func TestWhatFallsOutOfTheShelfIsCountedAsGone(t *testing.T) {
 
 func TestSeriesThatAreGoneForLongAreForgotten(t *testing.T) {
 	t.Parallel()
-	q, err := Query{Stable: `arm="1"`, Candidate: `arm="2"`, Requests: "r", Errors: `r{arm="2"}`, Latency: "l_bucket"}.compile()
+	q, err := Query{Stable: `arm="1"`, Candidate: `arm="2"`, Requests: "r", Errors: `r{arm="2"}`, Latency: "l_bucket", Replica: "pod"}.compile()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,8 +228,12 @@ func TestSeriesThatAreGoneForLongAreForgotten(t *testing.T) {
 	if len(l.keyed) > 9 || len(l.named) > 9 || len(l.groups) > 3 {
 		t.Errorf("%d series and %d histograms are remembered of 30 programs that are gone", len(l.keyed), len(l.groups))
 	}
-	both, err := l.counts(began)
-	if err != nil || both[0].Requests != 58 || !reflect.DeepEqual(both[0].Latency, []uint64{58, 0}) {
-		t.Errorf("stable counted %+v, %v; want 58, 2 of each program but the one from before", both[0], err)
+	got, err := l.totals(began)
+	if err != nil || got.arms[0].Requests != 58 || !reflect.DeepEqual(got.arms[0].Latency, []uint64{58, 0}) {
+		t.Errorf("stable counted %+v, %v; want 58, 2 of each program but the one from before", got.arms[0], err)
+	}
+	a, b := got.halves[0], got.halves[1]
+	if a.Requests+b.Requests != 58 || a.Requests == 0 || b.Requests == 0 || a.Latency[0] != a.Requests || b.Latency[0] != b.Requests {
+		t.Errorf("stable's halves counted %+v and %+v, want 58 in both", a, b)
 	}
 }

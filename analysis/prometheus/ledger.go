@@ -33,11 +33,13 @@ type ledger struct {
 	// groups are histograms by their labels but le.
 	groups map[string]*group
 	// gone is what series had counted that were not seen for long.
-	gone   [2]tally
+	gone   [parts]tally
 	pruned int64
 	// classified says that a series of Requests had each of the labels by which
-	// Errors chooses among them.
+	// Errors chooses among them, told that one of stable's said of which replica it is.
 	classified map[string]bool
+	told       bool
+	bit        int // see halve
 }
 
 const (
@@ -63,11 +65,13 @@ var errTooMany = errors.New("more series than MaxSeries")
 // take adds the samples of an answer, up to until.
 func (l *ledger) take(a *answer, until int64) error {
 	// Which series is new can only be told once the earliest sample of all is known.
-	for _, p := range a.points {
-		l.note(p.at)
-	}
-	for i := range a.natives {
-		l.note(a.natives[i].at)
+	for _, r := range a.series {
+		for _, p := range a.points[r.points:r.pointEnd] {
+			l.note(p.at)
+		}
+		for i := range a.natives[r.native:r.natEnd] {
+			l.note(a.natives[r.native+i].at)
+		}
 	}
 	for _, r := range a.series {
 		s, err := l.series(r.labels)
@@ -160,7 +164,7 @@ func (l *ledger) prune() {
 		} else if own, err := g.bounds(l.plan.unit); err == nil && at > l.since {
 			// Other bounds are an error as long as the group is there: nobody has
 			// been given its counts.
-			if gone := &l.gone[g.arm]; gone.latency == nil || slices.Equal(own, gone.bounds) {
+			if gone := &l.gone[l.part(g.arm, g.replica)]; gone.latency == nil || slices.Equal(own, gone.bounds) {
 				gone.addLatency(g, own)
 			}
 		}
@@ -171,7 +175,7 @@ func (l *ledger) prune() {
 			continue
 		}
 		if s.arm != neither {
-			l.gone[s.arm].count(s)
+			l.gone[l.part(s.arm, s.replica)].count(s)
 		}
 		delete(l.keyed, key)
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -47,8 +48,9 @@ type Options struct {
 	MaxBytes int64
 }
 
-// Source is an [analysis.Source] that counts by what Prometheus has scraped. It is
-// safe for concurrent use; one serves all rollouts that its Query fits.
+// Source is an [analysis.Source] that counts by what Prometheus has scraped, and tells
+// [analysis.Halves] of stable and their [analysis.History]. It is safe for concurrent
+// use; one serves all rollouts that its Query fits.
 type Source struct {
 	query  *query
 	client *client
@@ -114,7 +116,7 @@ const (
 func (s *Source) Selector(c analysis.Check) (string, error) {
 	p, err := s.query.plan(c)
 	if err != nil {
-		return "", fmt.Errorf("prometheus: query %q: %w", s.query.name, err)
+		return "", s.failed(err)
 	}
 	return p.text, nil
 }
@@ -123,19 +125,25 @@ func (s *Source) Selector(c analysis.Check) (string, error) {
 // server. Totals begin with c.Exposed, or c.Since where that is not known: see the
 // package's comment on restarts. An error names the query and what was wrong with it.
 func (s *Source) Counts(ctx context.Context, c analysis.Check) (stable, candidate analysis.Counts, err error) {
-	both, err := s.both(ctx, c)
+	t, err := s.totals(ctx, c)
 	if err != nil {
-		return stable, candidate, fmt.Errorf("prometheus: query %q: %w", s.query.name, err)
+		return stable, candidate, s.failed(err)
 	}
-	return both[0], both[1], nil
+	return t.arms[0], t.arms[1], nil
 }
 
-func (s *Source) both(ctx context.Context, c analysis.Check) (both [2]analysis.Counts, err error) {
+// failed is an error with the name of the query.
+func (s *Source) failed(err error) error {
+	return fmt.Errorf("prometheus: query %q: %w", s.query.name, err)
+}
+
+// totals reads everything as of one moment, once for all who ask about the same.
+func (s *Source) totals(ctx context.Context, c analysis.Check) (t totals, err error) {
 	if err := ctx.Err(); err != nil {
-		return both, context.Cause(ctx)
+		return t, context.Cause(ctx)
 	}
 	if c.Until.IsZero() {
-		return both, errors.New("the check has no moment to look at: Until is zero")
+		return t, errors.New("the check has no moment to look at: Until is zero")
 	}
 	from := began(c)
 	e := s.shelf.entry(rollout{c.Stable, c.Candidate, c.Service, c.Target, c.Lane, from.UnixMilli()})
@@ -143,22 +151,22 @@ func (s *Source) both(ctx context.Context, c analysis.Check) (both [2]analysis.C
 	case e.lock <- struct{}{}:
 		defer func() { <-e.lock }()
 	case <-ctx.Done():
-		return both, context.Cause(ctx)
+		return t, context.Cause(ctx)
 	}
 	if e.ledger != nil && e.asked.Equal(c.Until) {
-		return copied(e.counts), nil
+		return copied(e.totals), nil
 	}
 	if err := s.read(ctx, e, c, from); err != nil {
-		return both, err
+		return t, err
 	}
-	if both, err = e.ledger.counts(e.since); err != nil {
-		return both, err
+	if t, err = e.ledger.totals(e.since); err != nil {
+		return totals{}, err
 	}
 	if age := c.Until.Sub(time.UnixMilli(e.ledger.newest)); age > s.stale+s.delay {
-		return both, fmt.Errorf("the newest sample is %v old: is %s still scraped?", age.Round(time.Second), s.query.requests.metric)
+		return t, fmt.Errorf("the newest sample is %v old: is %s still scraped?", age.Round(time.Second), s.query.requests.metric)
 	}
-	e.asked, e.counts = c.Until, both
-	return copied(both), nil
+	e.asked, e.totals = c.Until, t
+	return copied(t), nil
 }
 
 // began is when counting begins.
@@ -216,8 +224,10 @@ func (s *Source) begin(ctx context.Context, e *entry, c analysis.Check, from, at
 	err = s.ask(ctx, e, before, e.ledger.since)
 	if err != nil {
 		e.ledger = nil
+		return err
 	}
-	return err
+	e.ledger.halve()
+	return nil
 }
 
 // ask takes one answer into the ledger, which ends with one that cannot be used.
@@ -234,10 +244,9 @@ func (s *Source) ask(ctx context.Context, e *entry, expression string, at int64)
 func promDuration(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) + "ms" }
 
 // copied shares nothing that the caller could write to.
-func copied(both [2]analysis.Counts) [2]analysis.Counts {
-	for i := range both {
-		both[i].Latency = append([]uint64(nil), both[i].Latency...)
-		both[i].Bounds = append([]time.Duration(nil), both[i].Bounds...)
+func copied(t totals) totals {
+	for _, c := range [...]*analysis.Counts{&t.arms[0], &t.arms[1], &t.halves[0], &t.halves[1]} {
+		c.Latency, c.Bounds = slices.Clone(c.Latency), slices.Clone(c.Bounds)
 	}
-	return both
+	return t
 }

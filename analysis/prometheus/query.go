@@ -46,6 +46,11 @@ type Query struct {
 	Latency string
 	// Unit is the unit of Latency's bounds. 0 is a second.
 	Unit time.Duration
+	// Replica is the label that tells stable's replicas apart, "" for instance, which
+	// Prometheus gives each program that it scrapes: see [Source.Halves]. Where a
+	// proxy in front counts the requests it is the proxies that are told apart: how
+	// far stable's own replicas differ is then not seen.
+	Replica string
 }
 
 // query is a Query that was taken apart.
@@ -56,12 +61,16 @@ type query struct {
 	requests, errors  selector
 	latency           selector // without a metric for none
 	unit              time.Duration
+	replica           string
 }
 
 func (q Query) compile() (*query, error) {
-	c := &query{name: cmp.Or(q.Name, q.Requests), unit: cmp.Or(q.Unit, time.Second)}
+	c := &query{name: cmp.Or(q.Name, q.Requests), unit: cmp.Or(q.Unit, time.Second), replica: cmp.Or(q.Replica, "instance")}
 	if c.unit < 0 {
 		return nil, fmt.Errorf("%s %v: want 0 for a second, or more", "Unit", q.Unit)
+	}
+	if r := c.replica; leadingName(r, false) != r || r == nameLabel || r == boundLabel {
+		return nil, fmt.Errorf("%s %q: want the name of a label that tells replicas apart", "Replica", r)
 	}
 	for _, f := range [...]struct {
 		name, text string

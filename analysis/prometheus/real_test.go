@@ -91,6 +91,7 @@ func realPrometheus(t *testing.T, targets []*target, flags ...string) string {
 type target struct {
 	server  *httptest.Server
 	program atomic.Pointer[program] // nil while it is away
+	scrapes atomic.Int64
 }
 
 type program struct {
@@ -105,6 +106,7 @@ func newTarget(t *testing.T) *target {
 	x := &target{}
 	x.restart()
 	x.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x.scrapes.Add(1)
 		if p := x.program.Load(); p != nil {
 			p.handler.ServeHTTP(w, r)
 			return

@@ -15,6 +15,7 @@ import (
 // series is what one series of the answer is for.
 type series struct {
 	arm      arm
+	replica  replica
 	key      string
 	requests bool
 	errors   bool
@@ -77,8 +78,9 @@ func (l *ledger) newSeries(labels map[string]string) (*series, error) {
 	if !s.requests && !s.errors && !latency {
 		return s, nil
 	}
-	s.arm, s.about = of, describe(labels)
+	s.arm, s.about, s.replica = of, describe(labels), p.replicaOf(labels)
 	if s.requests {
+		l.told = l.told || of == stable && s.replica.known
 		for label := range labels {
 			l.classified[label] = true
 		}
@@ -94,7 +96,7 @@ func (l *ledger) join(s *series, labels map[string]string) error {
 	id := keyOf(labels, boundLabel)
 	g := l.groups[id]
 	if g == nil {
-		g = &group{arm: s.arm, about: s.about}
+		g = &group{arm: s.arm, replica: s.replica, about: s.about}
 		l.groups[id] = g
 	}
 	s.group = g

@@ -7,8 +7,6 @@ import (
 	"container/list"
 	"sync"
 	"time"
-
-	"github.com/rheostat-go/rheostat/analysis"
 )
 
 const (
@@ -42,7 +40,7 @@ type entry struct {
 
 	// The answer as of a moment, for other judges of the same check.
 	asked  time.Time
-	counts [2]analysis.Counts
+	totals totals
 }
 
 func (s *shelf) entry(r rollout) *entry {

@@ -11,15 +11,23 @@ import (
 	"github.com/rheostat-go/rheostat/analysis"
 )
 
-// tally is the totals of one arm.
+// totals are what is known of the arms as of one moment.
+type totals struct {
+	arms   [2]analysis.Counts
+	halves [2]analysis.Counts // of stable
+	told   bool               // whether its replicas can be told apart
+	bit    int                // by which they are divided
+}
+
+// tally is the totals of one arm, or of a part of it.
 type tally struct {
 	requests, errors uint64
 	bounds           []time.Duration
 	latency          []uint64
 }
 
-// counts is what both arms have counted.
-func (l *ledger) counts(since time.Time) (both [2]analysis.Counts, err error) {
+// totals is what both arms have counted, as of a counter that began at since.
+func (l *ledger) totals(since time.Time) (totals, error) {
 	sums, seen := l.gone, false
 	for i := range sums {
 		sums[i].latency = slices.Clone(sums[i].latency)
@@ -29,29 +37,49 @@ func (l *ledger) counts(since time.Time) (both [2]analysis.Counts, err error) {
 			continue
 		}
 		seen = seen || s.requests
-		sums[s.arm].count(s)
+		sums[l.part(s.arm, s.replica)].count(s)
 	}
 	if !seen {
-		return both, fmt.Errorf("no series of %s is of either arm, in %s", l.plan.requests.metric, clip(l.plan.text, 300))
+		return totals{}, fmt.Errorf("no series of %s is of either arm, in %s", l.plan.requests.metric, clip(l.plan.text, 300))
 	}
 	if err := l.checkErrors(); err != nil {
-		return both, err
+		return totals{}, err
 	}
 	bounds, err := l.histograms(&sums)
 	if err != nil {
-		return both, err
+		return totals{}, err
 	}
-	for i, t := range sums {
-		both[i] = analysis.Counts{Requests: t.requests, Errors: t.errors, Since: since}
-		if bounds == nil {
-			continue
-		}
-		both[i].Bounds, both[i].Latency = slices.Clone(bounds), t.latency
-		if t.latency == nil {
-			both[i].Latency = make([]uint64, len(bounds)+1)
-		}
+	var all tally
+	for _, p := range sums[:rival] {
+		all.add(p)
 	}
-	return both, nil
+	return totals{
+		arms:   [2]analysis.Counts{stable: all.counts(bounds, since), candidate: sums[rival].counts(bounds, since)},
+		halves: [2]analysis.Counts{sums[half1].counts(bounds, since), sums[half2].counts(bounds, since)},
+		told:   l.told, bit: l.bit,
+	}, nil
+}
+
+// counts is the tally as others see it, with the bounds of all.
+func (t *tally) counts(bounds []time.Duration, since time.Time) analysis.Counts {
+	c := analysis.Counts{Requests: t.requests, Errors: t.errors, Since: since}
+	if bounds != nil {
+		c.Bounds, c.Latency = slices.Clone(bounds), make([]uint64, len(bounds)+1)
+		copy(c.Latency, t.latency)
+	}
+	return c
+}
+
+// add adds what another part has counted, in the same buckets if in any.
+func (t *tally) add(p tally) {
+	t.requests += p.requests
+	t.errors += p.errors
+	if len(t.latency) < len(p.latency) {
+		t.latency = make([]uint64, len(p.latency))
+	}
+	for i, n := range p.latency {
+		t.latency[i] += n
+	}
 }
 
 // count adds a series. Sums are rounded down one by one, so that the order in which
@@ -80,7 +108,7 @@ func (l *ledger) checkErrors() error {
 }
 
 // histograms adds up the histograms of both arms, and says what their bounds are.
-func (l *ledger) histograms(sums *[2]tally) ([]time.Duration, error) {
+func (l *ledger) histograms(sums *[parts]tally) ([]time.Duration, error) {
 	if l.plan.latency.metric == "" {
 		return nil, nil
 	}
@@ -112,7 +140,7 @@ func (l *ledger) histograms(sums *[2]tally) ([]time.Duration, error) {
 			return nil, fmt.Errorf("the histograms %s and %s have different bounds: %v and %v", g.about, other, own, bounds)
 		}
 		bounds, first = own, g
-		sums[g.arm].addLatency(g, bounds)
+		sums[l.part(g.arm, g.replica)].addLatency(g, bounds)
 	}
 	if bounds == nil {
 		if l.reached && l.newest <= l.since {

@@ -110,12 +110,14 @@ func Tolerant() CompareOptions {
 // block, given the rates in it, the chance of failing a candidate that is within the
 // margins in every block is at most Risk, for all blocks in which stable gets
 // traffic. Failures that come in bursts on one arm alone break that, as they break
-// every test on counts. Against them the evidence is divided by how much more two
-// halves of stable's replicas differ than independent requests would, where the
-// source can tell them apart ([Halves], [History]); that is learned from earlier
-// blocks only. It holds in simulations and is not proven: bursts that stable never
-// had cannot be learned, and few errors teach little. A source that cannot tell
-// halves apart is taken at its word.
+// every test on counts. Against them evidence of harm is gathered a second time, by a
+// model of bursts as large as those in which two halves of stable's replicas differ,
+// where the source can tell them apart ([Halves], [History]), and the lesser of both
+// counts; evidence of safety is divided by how much more the halves differ than
+// independent requests would. That is learned from earlier blocks only. The lesser
+// keeps what is proven; that it suffices where requests fail together holds in
+// simulations and is not proven: bursts that stable never had cannot be learned, and
+// few errors teach little. A source that cannot tell halves apart is taken at its word.
 //
 // Without requests of stable in a block, such as at 100%, the candidate is held
 // against what stable did in its latest blocks and against [Tolerance.Limit],

@@ -47,8 +47,9 @@
 //   - Bursts: a replica restarts, and a hundred requests fail together. On one arm alone
 //     they look like a worse version. A source that can tell two halves of stable's
 //     replicas apart ([Halves], [History]) shows how large such bursts are when nothing
-//     is wrong, and evidence is divided by that. In simulations this keeps the
-//     promise; it is not proven, and bursts that stable never had cannot be learned.
+//     is wrong, and what fails together then counts as the burst that it is. In
+//     simulations this keeps the promise; it is not proven, and bursts that stable
+//     never had cannot be learned.
 //   - Sticky sessions: a user whose requests all fail counts as many, and is one. The same
 //     remedy helps, as far as halves of stable have such users too. Counting users that
 //     had a failure, and not requests, does away with the cause.

@@ -95,17 +95,29 @@ type eprocess struct {
 	Bad float64 `json:"bad"`
 	// Kept is the logarithm of what is left of what was held back, of harm only.
 	Kept float64 `json:"kept,omitempty"`
+	// Bursts is evidence by another model, of harm only, which this is held to.
+	Bursts burstEvidence `json:"bursts,omitzero"`
 }
 
-// evidence is the logarithm of the mean over alternatives, and over when they were
-// staked on: how many times more likely, in nats.
+// evidence is how many times more likely, in nats: the lesser of what is proven for
+// independent requests and of what the model of bursts says, if it is asked.
 func (e *eprocess) evidence() float64 {
-	top := max(e.Log[0], e.Kept)
-	for _, l := range e.Log[1:] {
+	proven := e.mean(&e.Log)
+	if !e.Bursts.On {
+		return proven
+	}
+	return min(proven, e.mean(&e.Bursts.Log)+headStart*e.Bursts.Room)
+}
+
+// mean is the logarithm of the mean over alternatives, and over when they were
+// staked on.
+func (e *eprocess) mean(log *[alternatives]float64) float64 {
+	top := max(log[0], e.Kept)
+	for _, l := range log[1:] {
 		top = max(top, l)
 	}
 	sum := 0.0
-	for _, l := range e.Log {
+	for _, l := range log {
 		if l >= top-40 { // less adds nothing; the strongest is equal where 40 is nothing beside it
 			sum += math.Exp(l - top)
 		}
@@ -118,17 +130,25 @@ func (e *eprocess) evidence() float64 {
 // of products that each gain nothing on average.
 func (e *eprocess) stake() {
 	part := e.Kept + math.Log(kept*handOut/(1-kept))
-	for i, l := range e.Log {
-		if l < part+40 {
-			e.Log[i] = part + math.Log1p(math.Exp(l-part))
-		}
+	stakeOn(&e.Log, part)
+	if e.Bursts.On {
+		stakeOn(&e.Bursts.Log, part)
 	}
 	e.Kept += math.Log1p(-handOut)
 }
 
+func stakeOn(log *[alternatives]float64, part float64) {
+	for i, l := range log {
+		if l < part+40 {
+			log[i] = part + math.Log1p(math.Exp(l-part))
+		}
+	}
+}
+
 // temper divides what each arm's requests say, for arms whose bad requests come in
-// bursts. 1 is for requests that are independent; more keeps the evidence valid
-// (Jensen) and makes it weaker.
+// bursts: evidence of safety, and of harm where there is no stable to compare with. It
+// is also the dispersion that the model of bursts takes. 1 is for requests that are
+// independent; more keeps the evidence valid (Jensen) and makes it weaker.
 type temper struct{ candidate, stable float64 }
 
 var independent = temper{1, 1}
@@ -159,6 +179,12 @@ func (e *eprocess) weigh(d direction, m Margin, b block, t temper) {
 	if edge <= floor || edge >= 1-floor {
 		return // everything is within such a margin, or nothing
 	}
+	proven, bursty := t, d == harm && m.Ratio > 0 && (e.Bursts.On || t != independent)
+	if bursty {
+		proven = independent
+		e.Bursts.begin(e.Log)
+		e.Bursts.Room = min(1, max(0, edge/stable-1)/roomy)
+	}
 	if d == harm {
 		e.stake()
 	}
@@ -167,7 +193,14 @@ func (e *eprocess) weigh(d direction, m Margin, b block, t temper) {
 		if !ok {
 			continue
 		}
-		e.Log[i] += ratio(m, b, candidate, stable, t)
+		l := ratio(m, b, candidate, stable, proven)
+		e.Log[i] += l
+		switch {
+		case bursty:
+			e.Bursts.add(i, m, b, candidate, stable, t)
+		case e.Bursts.On: // without stable there is nothing to tell bursts by but t
+			e.Bursts.Log[i] += l
+		}
 	}
 }
 

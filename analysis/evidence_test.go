@@ -262,6 +262,7 @@ func FuzzEvidenceIsANumber(f *testing.F) {
 	f.Add(1.0, 0.0005, 100.0, 3.0, 900.0, 1.0, 0.001, 50.0, 2.0, 1.0)
 	f.Add(3.0, 0.4, 1e12, 1e12, 1.0, 1.0, 1.0, 0.0, 0.0, 9.0)
 	f.Add(0.043, 0.4, 1e12, 2.5e11, 4.0, 1.0, 1.0, 90.0, 70.0, 10.0)
+	f.Add(1.0, 0.0005, 100.0, 50.0, 900.0, 49.0, 0.001, 50.0, 2.0, 9e8)
 	f.Add(0.0, 0.0, 1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 	f.Fuzz(func(t *testing.T, ratio, abs, nC, xC, nS, xS, guess, n, bad, phi float64) {
 		ok := func(v, limit float64) bool { return v >= 0 && v <= limit }
@@ -276,6 +277,8 @@ func FuzzEvidenceIsANumber(f *testing.F) {
 			}
 			if v := e.evidence(); math.IsNaN(v) || math.IsInf(v, 1) || math.IsNaN(e.Stable) {
 				t.Errorf("direction %d: evidence %v after %+v", d, v, e)
+			} else if v > e.mean(&e.Log) || !e.Bursts.sound() {
+				t.Errorf("direction %d: evidence %v of %+v", d, v, e)
 			}
 		}
 	})

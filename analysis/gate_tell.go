@@ -20,7 +20,7 @@ func (g *gate) sound(v Verdict) error {
 			return errors.New("its bounds do not rise")
 		}
 		for _, e := range [...]*eprocess{&q.Harm, &q.Safe} {
-			if !(e.N >= 0 && e.Bad >= 0 && e.Bad <= e.N && e.Stable >= 0 && e.Stable <= 1 && e.Kept <= 0) || math.IsNaN(e.evidence()) {
+			if !(e.N >= 0 && e.Bad >= 0 && e.Bad <= e.N && e.Stable >= 0 && e.Stable <= 1 && e.Kept <= 0) || !e.Bursts.sound() || math.IsNaN(e.evidence()) {
 				return errors.New("its evidence is not a number")
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,37 @@ func TestHalvesOfStableShowThatErrorsComeInClumps(t *testing.T) {
 	seeing := failures(t, runs, func(s *replicas) analysis.Source { return s })
 	if blind < runs/10 || seeing > runs/50 {
 		t.Errorf("of %d good candidates %d failed without halves, %d with", runs, blind, seeing)
+	}
+}
+
+// TestEvidenceFromBeforeTheModelOfBurstsIsGoneOnWith: the state is one of version 1 of
+// a service that fails in bursts, in the middle of a step, without evidence by the model.
+func TestEvidenceFromBeforeTheModelOfBurstsIsGoneOnWith(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("testdata/compare-v1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &replicas{r: rand.New(rand.NewPCG(1, 2)), clump: 10} //nolint:gosec // a simulation
+	s.arms[0] = analysis.Counts{Requests: 4000, Errors: 50}
+	s.arms[1] = analysis.Counts{Requests: 4000, Errors: 50}
+	s.arms[2] = analysis.Counts{Requests: 800, Errors: 10}
+	j, state := compare(t, s, analysis.CompareOptions{}), analysis.State(text)
+	for i := range 2 { // the second reads what the first wrote
+		f, err := j.Judge(t.Context(), analysistest.Question(0, time.Duration(4+i)*10*time.Second, state))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Verdict != analysis.Pass || f.N != uint64(800+200*i) || strings.Contains(f.Reason, "remembered") { //nolint:gosec // small
+			t.Errorf("question %d: %v of %d requests: %s", i, f.Verdict, f.N, f.Reason)
+		}
+		state = f.State
+		if !strings.Contains(string(state), `"bursts":{"on":true`) {
+			t.Errorf("question %d: no evidence by the model of bursts in %s", i, state)
+		}
+		for arm, n := range []uint64{1000, 1000, 200} {
+			s.arms[arm].Requests += n
+		}
 	}
 }
 

@@ -119,19 +119,19 @@ func (g *group) last() int64 {
 	return at
 }
 
-// bounds are the upper bounds of a classic histogram's buckets but the last.
-func (g *group) bounds(unit time.Duration) ([]time.Duration, error) {
+// bounds are the upper bounds of the histogram's buckets but the last.
+func (g *group) bounds(q *query) ([]time.Duration, error) {
 	if g.native != nil {
-		return nativeBounds(), nil
+		return q.bounds, nil
 	}
 	if n := len(g.buckets); n < 2 || !math.IsInf(g.buckets[n-1].bound, 1) {
 		return nil, fmt.Errorf("the histogram %s has no bucket le=\"+Inf\" beside another", g.about)
 	}
 	list := make([]time.Duration, len(g.buckets)-1)
 	for i := range list {
-		list[i] = duration(g.buckets[i].bound, unit)
+		list[i] = duration(g.buckets[i].bound, q.unit)
 		if list[i] <= 0 || i > 0 && list[i] <= list[i-1] {
-			return nil, fmt.Errorf("the histogram %s has a bucket le=\"%v\", which is no latency in units of %v", g.about, g.buckets[i].bound, unit)
+			return nil, fmt.Errorf("the histogram %s has a bucket le=\"%v\", which is no latency in units of %v", g.about, g.buckets[i].bound, q.unit)
 		}
 	}
 	return list, nil

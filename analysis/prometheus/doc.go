@@ -28,8 +28,18 @@
 //     is not a number, an answer with warnings, and one that is too large.
 //
 // Classic histograms become counts per bucket; replicas whose bounds differ are an
-// error that names them. Native histograms are put into 129 fixed buckets from a
-// millisecond to 64 seconds that grow by nine per cent each.
+// error that names them.
+//
+// Native histograms are put into 129 fixed buckets, those of schema 3 from a
+// millisecond to 64 seconds, that grow by nine per cent each. Of a histogram of schema 3
+// or finer each of these bounds is a bound, and the share of requests above it is exact.
+// Within a bucket of a coarser one there are bounds that it does not have: its requests
+// are dealt to the fixed buckets that it covers, as many to each, which is interpolation
+// that takes the logarithms of latencies to be spread evenly. So two arms can be compared
+// whose histograms have different schemas, as when one has reached its limit of buckets.
+// A bound that no schema has, of a histogram with bounds of its own, is moved up to the
+// next, by nine per cent at most. What is near zero, and what is above all finite bounds,
+// counts as slow as it can have been. No quantile is ever estimated.
 //
 // # Halves of stable
 //

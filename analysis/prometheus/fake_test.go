@@ -38,8 +38,9 @@ type fakeSeries struct {
 }
 
 type fakePoint struct {
-	at time.Time
-	v  float64
+	at     time.Time
+	v      float64
+	native any // a native histogram in place of v
 }
 
 func newFake(tb testing.TB) *fake {
@@ -76,16 +77,22 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 	last := strings.HasPrefix(query, "last_over_time(")
 	result := []map[string]any{}
 	for _, s := range f.series {
-		var values [][2]any
+		var values, natives [][2]any
 		began := at.Add(-time.Duration(length) * time.Millisecond)
 		i := sort.Search(len(s.points), func(i int) bool { return s.points[i].at.After(began) })
 		for _, p := range s.points[i:] {
 			if p.at.After(at) {
 				break
 			}
+			if p.native != nil {
+				natives = append(natives, [2]any{float64(p.at.UnixMilli()) / 1000, p.native})
+				continue
+			}
 			values = append(values, [2]any{float64(p.at.UnixMilli()) / 1000, strconv.FormatFloat(p.v, 'f', -1, 64)})
 		}
 		switch {
+		case len(natives) > 0:
+			result = append(result, map[string]any{"metric": s.labels, "histograms": natives})
 		case len(values) == 0:
 		case last:
 			result = append(result, map[string]any{"metric": s.labels, "value": [2]any{seconds, values[len(values)-1][1]}})
@@ -109,6 +116,15 @@ func (f *fake) hook(query string) func(http.ResponseWriter, *http.Request) bool 
 
 // scrape adds a sample to a series, which is written as in PromQL.
 func (f *fake) scrape(at time.Time, series string, v float64) {
+	f.add(series, fakePoint{at: at, v: v})
+}
+
+// scrapeNative adds a native histogram.
+func (f *fake) scrapeNative(at time.Time, series string, h any) {
+	f.add(series, fakePoint{at: at, native: h})
+}
+
+func (f *fake) add(series string, p fakePoint) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := f.named[series]
@@ -117,7 +133,7 @@ func (f *fake) scrape(at time.Time, series string, v float64) {
 		f.series = append(f.series, s)
 		f.named[series] = s
 	}
-	s.points = append(s.points, fakePoint{at, v})
+	s.points = append(s.points, p)
 }
 
 var pair = regexp.MustCompile(`(\w+)="([^"]*)"`)

@@ -205,12 +205,12 @@ func failures(t *testing.T, runs int, share float64, hide func(*prometheus.Sourc
 
 func TestABurstyStableMakesCompareMoreCareful(t *testing.T) {
 	t.Parallel()
-	const runs = 60
+	const runs = 40
 	all := func(s *prometheus.Source) analysis.Source { return s }
 	blind := failures(t, runs, 0.01, func(s *prometheus.Source) analysis.Source { return onlyCounts{s} })
 	seeing := failures(t, runs, 0.01, all)
 	t.Logf("of %d good candidates whose errors come ten at a time %d were failed by counts alone, %d with halves and history", runs, blind, seeing)
-	if blind < runs/10 || seeing > runs/30 {
+	if blind < runs/10 || seeing > runs/20 {
 		t.Errorf("of %d good candidates %d were failed without halves, %d with", runs, blind, seeing)
 	}
 	if bad := failures(t, runs/6, 0.2, all); bad != runs/6 {

@@ -133,51 +133,6 @@ func TestABucketThatIsShownLateIsNoCounterThatStartsOver(t *testing.T) {
 	}
 }
 
-func TestNativeHistogramsRestartAndCoarsen(t *testing.T) {
-	t.Parallel()
-	var c nativeCounter
-	sample := func(at int64, buckets ...span) {
-		h := native{at: at, buckets: buckets}
-		for _, b := range buckets {
-			h.count += b.n
-		}
-		c.add(h, 0, time.Second, true)
-	}
-	sum := func() (n float64) {
-		for _, v := range c.sum {
-			n += v
-		}
-		return n
-	}
-	sample(0, span{0.9, 1, 10})
-	sample(1, span{0.9, 1, 13}, span{1, 1.1, 2})
-	if sum() != 5 {
-		t.Errorf("counted %v, want 5", sum())
-	}
-	sample(2, span{0.9, 1, 4}) // it restarted
-	if sum() != 9 {
-		t.Errorf("counted %v after a restart, want 9", sum())
-	}
-	sample(3, span{0.5, 4, 6}) // coarser: nobody knows where the two were
-	sample(4, span{0.5, 4, 7})
-	if sum() != 10 || c.sum[len(c.sum)-1] != 0 {
-		t.Errorf("counted %v after it coarsened, want 10", sum())
-	}
-	// What takes longer than all bounds, and what takes no time.
-	sample(5, span{0.5, 4, 7}, span{100, 110, 1}, span{-0.1, 0, 1}, span{1000, math.Inf(1), 1})
-	if c.sum[len(c.sum)-1] != 2 || c.sum[0] != 1 {
-		t.Errorf("counted %v above all bounds and %v below, want 2 and 1", c.sum[len(c.sum)-1], c.sum[0])
-	}
-	// A bucket of Prometheus' own schema 3 is one of ours.
-	for i := lowest; i <= highest; i++ {
-		var into [fixed + 1]float64
-		native{buckets: []span{{math.Exp2(float64(i-1) / 8), math.Exp2(float64(i) / 8), 1}}}.fold(&into, time.Second)
-		if into[i-lowest] != 1 {
-			t.Errorf("the bucket up to %v is not number %d", math.Exp2(float64(i)/8), i-lowest)
-		}
-	}
-}
-
 func TestWhatFallsOutOfTheShelfIsCountedAsGone(t *testing.T) {
 	t.Parallel()
 	var s shelf

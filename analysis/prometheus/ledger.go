@@ -132,7 +132,7 @@ func (l *ledger) add(s *series, points []point, natives []native) error {
 		return fmt.Errorf("%s is no histogram: Latency wants one, or the series of one that end in _bucket", s.about)
 	case s.group != nil:
 		for i := range natives {
-			s.group.native.add(natives[i], l.since, l.plan.unit, l.fresh(natives[i].at))
+			s.group.native.add(natives[i], l.since, l.plan.grid, l.fresh(natives[i].at))
 		}
 	}
 	if !s.requests && !s.errors || len(points)+len(natives) == 0 {
@@ -161,7 +161,7 @@ func (l *ledger) prune() {
 	for id, g := range l.groups {
 		if at := g.last(); at > old {
 			continue
-		} else if own, err := g.bounds(l.plan.unit); err == nil && at > l.since {
+		} else if own, err := g.bounds(l.plan.query); err == nil && at > l.since {
 			// Other bounds are an error as long as the group is there: nobody has
 			// been given its counts.
 			if gone := &l.gone[l.part(g.arm, g.replica)]; gone.latency == nil || slices.Equal(own, gone.bounds) {

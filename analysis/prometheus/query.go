@@ -41,8 +41,9 @@ type Query struct {
 	// the same metric. A native histogram counts what it has observed.
 	Requests, Errors string
 	// Latency is a histogram of how long requests took, "" for none. A classic one
-	// is named by its series with the ending _bucket, a native one by its own name.
-	// Its bounds must be the same in all replicas of both arms.
+	// is named by its series with the ending _bucket, a native one by its own name: see
+	// the package's comment on what becomes of its buckets. Bounds of a classic one
+	// must be the same in all replicas of both arms.
 	Latency string
 	// Unit is the unit of Latency's bounds. 0 is a second.
 	Unit time.Duration
@@ -62,6 +63,9 @@ type query struct {
 	latency           selector // without a metric for none
 	unit              time.Duration
 	replica           string
+	// grid and bounds are those of a native Latency.
+	grid   grid
+	bounds []time.Duration
 }
 
 func (q Query) compile() (*query, error) {
@@ -100,6 +104,10 @@ func (q Query) compile() (*query, error) {
 	}
 	if c.latency.metric != "" && slices.ContainsFunc(c.latency.matchers, func(m matcher) bool { return m.label == boundLabel }) {
 		return nil, fmt.Errorf("%s chooses among buckets by le: all of them are needed", "Latency")
+	}
+	if c.native() {
+		c.grid = newGrid(c.unit)
+		c.bounds = c.grid.bounds(c.unit)
 	}
 	return c, nil
 }

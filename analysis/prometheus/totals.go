@@ -128,7 +128,7 @@ func (l *ledger) histograms(sums *[parts]tally) ([]time.Duration, error) {
 		if g.last() <= l.since {
 			continue // it ended before
 		}
-		own, err := g.bounds(l.plan.unit)
+		own, err := g.bounds(l.plan.query)
 		if err != nil {
 			return nil, err
 		}

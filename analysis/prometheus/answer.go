@@ -12,15 +12,15 @@ import (
 // answer is what the API says to a query, taken apart as far as it is needed. It is
 // used again, and holds parts of the body that it was read from.
 type answer struct {
-	failed    bool
-	kind      string // of the error
-	problem   string
-	warning   string
-	matrix    string // the type of the result
-	series    []rawSeries
-	points    []point
-	natives   []native
-	seriesMax int
+	failed     bool
+	kind       string // of the error
+	problem    string
+	warning    string
+	resultType string
+	series     []rawSeries
+	points     []point
+	natives    []native
+	seriesMax  int
 }
 
 // rawSeries is one series: its labels as they came, and which points and natives
@@ -86,8 +86,8 @@ func (a *answer) read(body []byte, seriesMax int) error {
 	default:
 		return fmt.Errorf("%w: its status is %.40q", errShape, status)
 	}
-	if a.matrix != "matrix" && a.matrix != "vector" {
-		return fmt.Errorf("%w: the result is a %.40q", errShape, a.matrix)
+	if a.resultType != "matrix" && a.resultType != "vector" {
+		return fmt.Errorf("%w: the result is a %.40q", errShape, a.resultType)
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func (a *answer) readData(s *scanner) error {
 	return s.object(func(key string) (err error) {
 		switch key {
 		case "resultType":
-			a.matrix, err = s.string()
+			a.resultType, err = s.string()
 		case "result":
 			if s.next() != '[' {
 				return nil // null

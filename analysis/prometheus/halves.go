@@ -44,7 +44,7 @@ func (s *Source) untold() error {
 type part uint8
 
 const (
-	whole part = iota // of stable, but of no replica that can be told
+	rest part = iota // of stable, but of no replica that can be told
 	half1
 	half2
 	rival // the candidate
@@ -73,7 +73,7 @@ func (l *ledger) part(of arm, r replica) part {
 	case of == candidate:
 		return rival
 	case !r.known:
-		return whole
+		return rest
 	default:
 		return half1 + part(r.hash>>l.bit&1)
 	}

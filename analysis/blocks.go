@@ -88,7 +88,7 @@ func (j *blocks) take(s *blocksState, g gatherer, c Check, stable, candidate Cou
 	s.SourceErrors = 0
 	s.Next = c.Until.Add(j.pace.Interval)
 	if s.Mark == nil {
-		g.begin(&stable)
+		g.begin(in.known(&stable))
 		in.recollect(g)
 		s.Mark = &countsMark{At: c.Until, Stable: stable.from(c), Candidate: candidate.from(c)}
 	}

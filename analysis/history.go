@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -123,4 +124,26 @@ func (in insight) recollect(g gatherer) {
 			l.learn(&in.past[i].A, &in.past[i].B, true)
 		}
 	}
+}
+
+// known is all that stable has counted so far: its totals, and what it did before them
+// where the source can tell.
+func (in insight) known(stable *Counts) *Counts {
+	all := *stable
+	all.Latency = slices.Clone(all.Latency)
+	for _, p := range in.past {
+		for _, half := range [...]*Counts{&p.A, &p.B} {
+			all.Requests += half.Requests
+			all.Errors += half.Errors
+			if len(all.Bounds) == 0 {
+				all.Bounds, all.Latency = half.Bounds, make([]uint64, len(half.Latency))
+			}
+			if slices.Equal(all.Bounds, half.Bounds) {
+				for i, n := range half.Latency {
+					all.Latency[i] += n
+				}
+			}
+		}
+	}
+	return &all
 }

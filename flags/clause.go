@@ -5,6 +5,7 @@ package flags
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -141,6 +142,9 @@ func compileClause(c Clause, env *environment) (clause, string, error) {
 
 // add readies one value.
 func (c *clause) add(v Value, env *environment) error {
+	if math.IsNaN(v.num) || math.IsInf(v.num, 0) {
+		return fmt.Errorf("%v is no number that could be written", v)
+	}
 	switch c.test {
 	case testIn:
 		if v.kind == None {

@@ -11,7 +11,6 @@ import (
 	"iter"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,7 +29,8 @@ type Options struct {
 	// quick and safe for many goroutines. NewTally makes one that is.
 	Exposed func(Exposure)
 	// OnProblem is told of what is wrong with flags, and of errors of the source.
-	// It is called by Run, and by New for what is in the cache.
+	// It is called by Run, and by New for what is in the cache, and keeps updates waiting
+	// until it returns. What stays wrong is told once.
 	OnProblem func(error)
 }
 
@@ -55,10 +55,11 @@ type Client struct {
 	source  Source
 	options Options
 
-	mu     sync.Mutex // of publishing
-	status Status
-	ready  chan struct{} // closed with the source's first flags
-	dirty  chan struct{} // told when the cache is behind
+	running atomic.Bool
+	mu      sync.Mutex    // of publishing
+	status  Status        // but for what the snapshot knows
+	ready   chan struct{} // closed with the source's first flags
+	dirty   chan struct{} // told when the cache is behind
 }
 
 // Status is how a client stands.
@@ -120,12 +121,17 @@ func (o *Options) restored(doc Document) Document {
 func minuteOf(t time.Time) uint32 { return uint32(t.Unix() / 60) } //nolint:gosec // until the year 10,000
 
 // Run keeps the flags up to date until ctx ends, and returns its cause. A source that fails
-// is asked again after a pause that grows from 0.1 to 30 s.
+// is asked again after a pause that grows from 0.1 to 30 s. A client runs once at a time:
+// two runs would undo each other's updates.
 func (c *Client) Run(ctx context.Context) error {
 	if c.source == nil { // it has an Evaluator
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
+	if !c.running.CompareAndSwap(false, true) {
+		return errors.New("flags: Run: the client is running already")
+	}
+	defer c.running.Store(false)
 	var group sync.WaitGroup
 	defer group.Wait()
 	ctx, stop := context.WithCancel(ctx)
@@ -137,10 +143,10 @@ func (c *Client) Run(ctx context.Context) error {
 	const first, last = 100 * time.Millisecond, 30 * time.Second
 	pause := first
 	for {
-		err := c.source.Watch(ctx, func(u Update) {
+		published, err := c.watch(ctx)
+		if published {
 			pause = first
-			c.publish(u, false)
-		})
+		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -154,6 +160,25 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 		pause = min(2*pause, last)
 	}
+}
+
+// watch is one call of Watch. What a source that has left a goroutine behind publishes
+// later is not taken: the next call may have brought newer flags.
+func (c *Client) watch(ctx context.Context) (published bool, err error) {
+	var mu sync.Mutex
+	over := false
+	err = c.source.Watch(ctx, func(u Update) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over {
+			c.publish(u, false)
+			published = true
+		}
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	over = true
+	return published, err
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {
@@ -179,7 +204,7 @@ func (c *Client) publish(u Update, cached bool) {
 	before := c.now.Load()
 	next, problems := before.with(u)
 	c.now.Store(next)
-	c.note(u, before, next, problems, cached)
+	c.note(next, cached)
 	c.mu.Unlock()
 	close(before.replaced)
 	for _, p := range problems {
@@ -194,36 +219,16 @@ func (c *Client) publish(u Update, cached bool) {
 }
 
 // note keeps the status. c.mu is held.
-func (c *Client) note(u Update, before, next *snapshot, problems []Problem, cached bool) {
-	c.status.Updated = time.Now()
+func (c *Client) note(next *snapshot, cached bool) {
+	if next.fresh {
+		c.status.Updated = time.Now()
+	}
 	c.status.Cached = cached
 	c.status.Err = nil
-	c.status.Flags = 0
-	for _, f := range next.flags {
-		if f != nil {
-			c.status.Flags++
-		}
-	}
-	c.status.Problems = append(c.remaining(u, before.refused), problems...)
 	if !cached && !c.status.Ready {
 		c.status.Ready = true
 		close(c.ready)
 	}
-}
-
-// remaining are the problems of before that an update says nothing of.
-func (c *Client) remaining(u Update, refused map[string]*Flag) []Problem {
-	if u.Full {
-		return nil
-	}
-	return slices.DeleteFunc(slices.Clone(c.status.Problems), func(p Problem) bool {
-		if p.Flag == "" {
-			return u.Segments != nil
-		}
-		_, again := refused[p.Flag]
-		return again || u.Flags[p.Flag] != nil || slices.Contains(u.Removed, p.Flag) ||
-			slices.ContainsFunc(u.Problems, func(q Problem) bool { return q.Flag == p.Flag })
-	})
 }
 
 func (c *Client) failed(err error) {
@@ -264,9 +269,9 @@ func (c *Client) Status() Status {
 		return Status{}
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	status := c.status
-	status.Problems = slices.Clone(status.Problems)
+	status, s := c.status, c.now.Load()
+	c.mu.Unlock()
+	status.Flags, status.Problems = s.live, s.problems()
 	return status
 }
 

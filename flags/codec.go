@@ -48,7 +48,7 @@ func dropNull[T any](field string, given map[string]*T) []Problem {
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if given[name] == nil {
 			delete(given, name)
-			problems = append(problems, Problem{Path: field + "." + name, Err: errors.New("null: leave it out, or give an object")})
+			problems = append(problems, Problem{Path: field + "." + name, Err: errNull})
 		}
 	}
 	return problems
@@ -65,19 +65,6 @@ func ParseFlag(key string, data []byte) (*Flag, error) {
 	}
 	f.Key = key
 	return f, nil
-}
-
-// Clone is a copy that shares nothing with f but its Logic.
-func (f *Flag) Clone() *Flag {
-	text, err := json.Marshal(f)
-	if err == nil {
-		var c *Flag
-		if c, err = ParseFlag(f.Key, text); err == nil {
-			c.Logic = f.Logic
-			return c
-		}
-	}
-	panic("BUG: flags: a flag does not survive its own JSON: " + err.Error())
 }
 
 // fields are those of Flag without its methods.

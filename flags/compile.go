@@ -84,6 +84,7 @@ type compiled struct {
 	rules    []rule
 	rest     serve
 	logic    Logic
+	warnings []Problem
 	// seen is the minute of the last evaluation since 1970. It survives updates.
 	seen *atomic.Uint32
 }

@@ -20,10 +20,20 @@ type snapshot struct {
 	flags []*compiled // nil where a flag is gone
 	env   *environment
 	doc   Document // segments, layers and holdouts as written
+	live  int      // how many flags there are
+	fresh bool     // something is not as it was in the snapshot before
+	// given are the source's own problems, groups those of segments, layers and holdouts.
+	given, groups []Problem
 	// refused are flags that were not sound when they came.
-	refused map[string]*Flag
+	refused map[string]refusal
 	// replaced is closed when another snapshot takes over.
 	replaced chan struct{}
+}
+
+// refusal is a flag that is not sound, and why.
+type refusal struct {
+	flag     *Flag
+	problems []Problem
 }
 
 var snapshots atomic.Uint64
@@ -39,21 +49,51 @@ func (s *snapshot) find(key string) *compiled {
 // with is the snapshot after an update. What is not sound in the update keeps the
 // last form that was, and is reported.
 func (s *snapshot) with(u Update) (*snapshot, []Problem) {
-	next := &snapshot{id: snapshots.Add(1), index: s.index, env: s.env, replaced: make(chan struct{})}
+	next := &snapshot{id: snapshots.Add(1), index: s.index, env: s.env, groups: s.groups, replaced: make(chan struct{})}
+	next.given = append(s.standing(u), u.Problems...)
 	problems := slices.Clone(u.Problems)
-	moved := next.environ(s, u, func(p Problem) { problems = append(problems, p) })
+	moved := next.environ(s, u)
+	if moved {
+		problems = append(problems, next.groups...)
+	}
 	if u.Full {
 		next.start(s, u)
 	} else {
-		next.flags = slices.Clone(s.flags)
+		next.flags, next.live = slices.Clone(s.flags), s.live
 		for _, key := range u.Removed {
-			if i, ok := next.index.find(key); ok {
-				next.flags[i] = nil
-			}
+			next.remove(key)
 		}
 	}
-	return next, append(problems, next.insert(next.pending(s, u, moved), moved)...)
+	next.fresh = moved || next.live != s.live
+	problems = append(problems, next.insert(next.pending(s, u, moved), s.refused, moved)...)
+	next.compact()
+	return next, problems
 }
+
+// remove takes a flag away.
+func (s *snapshot) remove(key string) {
+	if i, ok := s.index.find(key); ok && s.flags[i] != nil {
+		s.flags[i] = nil
+		s.live--
+	}
+}
+
+// compact forgets the keys of flags that are gone, once they are most of all.
+func (s *snapshot) compact() {
+	if len(s.flags) <= 2*s.live+compactFrom {
+		return
+	}
+	flags := s.flags
+	s.index, s.flags, s.live = newTable(s.live), nil, 0
+	for _, f := range flags {
+		if f != nil {
+			s.put(f)
+		}
+	}
+}
+
+// compactFrom is how many keys of flags that are gone are no burden.
+const compactFrom = 64
 
 // pending are the flags to be looked at: those that have changed, those that were
 // refused before, since what they lacked may have come, and all others, too, if
@@ -61,9 +101,14 @@ func (s *snapshot) with(u Update) (*snapshot, []Problem) {
 func (s *snapshot) pending(before *snapshot, u Update, moved bool) map[string]*Flag {
 	pending := make(map[string]*Flag, len(u.Flags)+len(before.refused))
 	if !u.Full {
-		maps.Copy(pending, before.refused)
+		for key, r := range before.refused {
+			pending[key] = r.flag
+		}
 		for _, key := range u.Removed {
 			delete(pending, key)
+		}
+		for _, p := range u.Problems { // what has come last cannot even be read
+			delete(pending, p.Flag)
 		}
 	}
 	if moved {
@@ -100,35 +145,38 @@ func (s *snapshot) start(before *snapshot, u Update) {
 // key is new.
 func (s *snapshot) put(f *compiled) {
 	if i, ok := s.index.add(f.source.Key, int32(len(s.flags))); ok { //nolint:gosec // fewer than two billion flags
+		if s.flags[i] == nil {
+			s.live++
+		}
 		s.flags[i] = f
 		return
 	}
 	s.flags = append(s.flags, f)
+	s.live++
 }
 
 // insert compiles flags and stores those that are sound. A flag that is the one it has
 // is left alone, unless what it refers to has moved.
-func (s *snapshot) insert(pending map[string]*Flag, moved bool) []Problem {
+func (s *snapshot) insert(pending map[string]*Flag, refused map[string]refusal, moved bool) []Problem {
 	var problems []Problem
 	var ready []*compiled
 	own := false
-	s.refused = make(map[string]*Flag)
+	s.refused = make(map[string]refusal)
 	for _, key := range slices.Sorted(maps.Keys(pending)) {
 		f := pending[key]
 		old := s.find(key)
 		if old != nil && !moved && old.source == f {
 			continue
 		}
-		if f.Key != key {
-			problems = append(problems, Problem{Flag: key, Path: "key", Err: fmt.Errorf("says %q", f.Key)})
-			continue
-		}
-		next, found := compile(f, s.env)
-		problems = append(problems, found...)
+		next, found := compileAs(key, f, s.env)
 		if next == nil {
-			s.refused[key] = f
+			s.refused[key] = refusal{f, found}
+			if !refused[key].is(f, found) {
+				problems = append(problems, found...)
+			}
 			continue
 		}
+		problems, next.warnings = append(problems, found...), found
 		if old != nil {
 			next.seen = old.seen
 		}
@@ -137,12 +185,29 @@ func (s *snapshot) insert(pending map[string]*Flag, moved bool) []Problem {
 		}
 		ready = append(ready, next)
 	}
-	return append(problems, s.link(ready)...)
+	return append(problems, s.link(ready, refused)...)
+}
+
+// is reports whether the flag has been refused for the same reasons already.
+func (r refusal) is(f *Flag, problems []Problem) bool {
+	return r.flag == f && slices.EqualFunc(r.problems, problems, func(p, q Problem) bool { return p.Error() == q.Error() })
+}
+
+// compileAs readies the flag that came under key.
+func compileAs(key string, f *Flag, env *environment) (*compiled, []Problem) {
+	switch {
+	case f == nil:
+		return nil, []Problem{{Flag: key, Err: errNull}}
+	case f.Key != key:
+		return nil, []Problem{{Flag: key, Path: "key", Err: fmt.Errorf("says %q", f.Key)}}
+	}
+	return compile(f, env)
 }
 
 // link stores flags one by one, and refuses those that would close a circle of
 // prerequisites. Others may have to go first: it goes round until nothing moves.
-func (s *snapshot) link(ready []*compiled) []Problem {
+func (s *snapshot) link(ready []*compiled, refused map[string]refusal) []Problem {
+	var linked []*compiled
 	for {
 		var circular []*compiled
 		for _, f := range ready {
@@ -151,17 +216,19 @@ func (s *snapshot) link(ready []*compiled) []Problem {
 				continue
 			}
 			s.put(f)
+			s.fresh, linked = true, append(linked, f)
 		}
 		if len(circular) == 0 {
-			return s.missing(ready)
+			return s.missing(linked...)
 		}
 		if len(circular) == len(ready) {
-			problems := make([]Problem, 0, len(circular))
+			problems := s.missing(linked...)
 			for _, f := range circular {
-				s.refused[f.source.Key] = f.source
-				problems = append(problems, Problem{
-					Flag: f.source.Key, Path: "prerequisites", Err: fmt.Errorf("the flag needs itself, by way of others"),
-				})
+				key := f.source.Key
+				why := []Problem{{Flag: key, Path: "prerequisites", Err: fmt.Errorf("the flag needs itself, by way of others")}}
+				if s.refused[key] = (refusal{f.source, why}); !refused[key].is(f.source, why) {
+					problems = append(problems, why...)
+				}
 			}
 			return problems
 		}
@@ -186,9 +253,9 @@ func (s *snapshot) reaches(needs []need, key string, seen map[string]bool) bool 
 }
 
 // missing warns of prerequisites that do not exist.
-func (s *snapshot) missing(ready []*compiled) []Problem {
+func (s *snapshot) missing(flags ...*compiled) []Problem {
 	var problems []Problem
-	for _, f := range ready {
+	for _, f := range flags {
 		for i, n := range f.needs {
 			if s.find(n.flag) == nil {
 				problems = append(problems, Problem{
@@ -202,7 +269,7 @@ func (s *snapshot) missing(ready []*compiled) []Problem {
 }
 
 // environ takes over or compiles what flags refer to, and reports whether it moved.
-func (s *snapshot) environ(before *snapshot, u Update, report func(Problem)) bool {
+func (s *snapshot) environ(before *snapshot, u Update) bool {
 	s.doc = Document{Segments: before.doc.Segments, Layers: before.doc.Layers, Holdouts: before.doc.Holdouts}
 	if u.Full || u.Segments != nil {
 		s.doc.Segments = u.Segments
@@ -217,7 +284,8 @@ func (s *snapshot) environ(before *snapshot, u Update, report func(Problem)) boo
 		reflect.DeepEqual(s.doc.Layers, before.doc.Layers) && reflect.DeepEqual(s.doc.Holdouts, before.doc.Holdouts) {
 		return false
 	}
-	s.env = compileEnvironment(&s.doc, before.env, report)
+	s.groups = nil
+	s.env = compileEnvironment(&s.doc, before.env, func(p Problem) { s.groups = append(s.groups, p) })
 	return true
 }
 
@@ -236,10 +304,20 @@ func compileEnvironment(doc *Document, before *environment, report func(Problem)
 	}
 	for _, name := range slices.Sorted(maps.Keys(doc.Layers)) {
 		l := doc.Layers[name]
+		if l == nil {
+			report(Problem{Path: "layers." + name, Err: errNull})
+			env.layers[name] = before.layers[name]
+			continue
+		}
 		env.layers[name] = newLottery("layer", name, l.Salt, l.By, 0)
 	}
 	for _, name := range slices.Sorted(maps.Keys(doc.Holdouts)) {
 		h := doc.Holdouts[name]
+		if h == nil {
+			report(Problem{Path: "holdouts." + name, Err: errNull})
+			env.holdouts[name] = before.holdouts[name]
+			continue
+		}
 		env.holdouts[name] = newLottery("holdout", name, h.Salt, h.By, h.Percent)
 	}
 	return env
@@ -259,6 +337,10 @@ func newLottery(kind, name, salt, by string, part Percent) *lottery {
 }
 
 func compileSegment(name string, in *Segment, report func(Problem)) *segment {
+	if in == nil {
+		report(Problem{Path: "segments." + name, Err: errNull})
+		return nil
+	}
 	out := &segment{keys: setOf(in.Keys), excluded: setOf(in.Excluded)}
 	sound := true
 	for i, when := range in.Rules {

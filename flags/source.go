@@ -14,7 +14,7 @@ type Source interface {
 	// that, until ctx ends, which it returns the cause of. Any other error says that the flags
 	// cannot be had for now: the Client keeps what it has and calls Watch again, and the new
 	// call begins with the whole document. Nothing that happens while Watch runs may be
-	// missed. publish is called by one goroutine at a time and does not keep
+	// missed, and a newer form of a flag is never followed by an older one. publish is called by one goroutine at a time and does not keep
 	// it waiting; what it was given must not be changed any more.
 	Watch(ctx context.Context, publish func(Update)) error
 }
@@ -56,6 +56,9 @@ func (d *Document) Check() []Problem {
 // Check is what is wrong with the flag by itself, or nil. References to other flags,
 // segments, layers and holdouts are taken on trust.
 func (f *Flag) Check() error {
+	if f == nil {
+		return Problem{Err: errNull}
+	}
 	_, problems := compile(f, trusting(f))
 	for _, p := range problems {
 		if !p.Warning {

@@ -106,7 +106,7 @@ func (h *handler) bulk(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if !h.client.Status().Ready && h.client.Status().Flags == 0 {
+	if status := h.client.Status(); !status.Ready && status.Flags == 0 {
 		w.Header().Set("Retry-After", "1")
 		answer(w, http.StatusServiceUnavailable, failure{Code: "PROVIDER_NOT_READY", Details: "there are no flags yet"})
 		return

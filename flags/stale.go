@@ -40,20 +40,28 @@ func (c *Client) Stale(after time.Duration) []Stale {
 	if s == nil {
 		return nil
 	}
+	doc := s.document()
+	list := doc.Stale(time.Now(), after)
+	for i := range list {
+		if minute := s.find(list[i].Flag.Key).seen.Load(); minute > 0 {
+			list[i].Evaluated = time.Unix(int64(minute)*60, 0).UTC()
+		}
+	}
+	return list
+}
+
+// Stale is what [Client.Stale] says of the flags as they are written, at now. Whether
+// anybody evaluates them a document cannot tell: Evaluated is zero.
+func (d *Document) Stale(now time.Time, after time.Duration) []Stale {
 	after = cmp.Or(after, StaleAfter)
 	var list []Stale
-	for _, f := range s.flags {
+	for _, f := range d.Flags {
 		if f == nil {
 			continue
 		}
-		stale, ok := f.source.stale(time.Now(), after)
-		if !ok {
-			continue
+		if stale, ok := f.stale(now, after); ok {
+			list = append(list, stale)
 		}
-		if minute := f.seen.Load(); minute > 0 {
-			stale.Evaluated = time.Unix(int64(minute)*60, 0).UTC()
-		}
-		list = append(list, stale)
 	}
 	slices.SortFunc(list, func(a, b Stale) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Flag.Key, b.Flag.Key))

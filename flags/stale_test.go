@@ -160,3 +160,31 @@ func place(tb testing.TB, salt, unit string) string {
 	tb.Helper()
 	return mustPlace(tb, flags.Murmur3, salt, unit).String()
 }
+
+func TestADocumentTellsWhatIsStaleWithoutAClient(t *testing.T) {
+	t.Parallel()
+	doc, err := flags.ParseDocument([]byte(`{"flags": {
+		"everybody": {"enabled": true, "fully_on_since": "2026-02-01T00:00:00Z"},
+		"older":     {"enabled": true, "fully_on_since": "2026-01-01T00:00:00Z"},
+		"fresh":     {"enabled": true, "fully_on_since": "2026-05-30T00:00:00Z"},
+		"permanent": {"enabled": true, "fully_on_since": "2026-01-01T00:00:00Z", "permanent": true},
+		"half":      {"enabled": true, "updated_at": "2026-01-01T00:00:00Z", "rollout": {"type": "percentage", "percentage": 50}},
+		"undated":   {"enabled": true}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
+	keys := func(after time.Duration) string {
+		var list []string
+		for _, s := range doc.Stale(now, after) {
+			list = append(list, s.Flag.Key+"="+s.Variant)
+		}
+		return strings.Join(list, " ")
+	}
+	if got, want := keys(0), "older=on everybody=on"; got != want {
+		t.Errorf("after %v: %q, want %q", flags.StaleAfter, got, want)
+	}
+	if got, want := keys(day), "older=on everybody=on fresh=on"; got != want {
+		t.Errorf("after a day: %q, want %q", got, want)
+	}
+}

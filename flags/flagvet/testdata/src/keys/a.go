@@ -1,0 +1,7 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Facts of packages are looked for on the first line.
+
+//line a.go:1
+package keys // want package:"14 uses"

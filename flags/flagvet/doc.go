@@ -16,7 +16,8 @@
 // or of a method of [flags.Client] that takes a key. The key may be a constant, or a variable
 // that is given a constant where it is declared and nothing else in its package. A
 // function that passes a parameter of its own on as the key, unchanged, is a wrapper:
-// its calls are uses, in other packages and through other wrappers, too.
+// its calls are uses, in other packages and through other wrappers, too. The key of a handle,
+// asked of the handle, is the handle's use.
 //
 // A key that is none of these cannot be checked, and each is reported once. So is
 // a constructor or a wrapper that is used as a value instead of being called.

@@ -174,10 +174,22 @@ func (f *finder) call(sites []site, call *ast.CallExpr) []site {
 		use.Key = text
 		return append(sites, site{use, key})
 	}
-	if f.wraps(key, k, args, use) {
+	if f.ofHandle(key) || f.wraps(key, k, args, use) {
 		return sites
 	}
 	return append(sites, f.unchecked(key, k.Name, "the key is not constant"))
+}
+
+// ofHandle reports whether an expression is the key of a handle: where that was made, it
+// is a use already.
+func (f *finder) ofHandle(e ast.Expr) bool {
+	call, ok := ast.Unparen(e).(*ast.CallExpr)
+	if !ok {
+		return false
+	}
+	fn := typeutil.StaticCallee(f.pass.TypesInfo, call)
+	return fn != nil && fn.Pkg() != nil && fn.Pkg().Path() == flagsPath && fn.Name() == "Key" &&
+		fn.Signature().Recv() != nil && receiver(fn.Signature().Recv().Type()) == "Handle"
 }
 
 // several reports whether an expression is a call that returns several values.

@@ -43,6 +43,8 @@ func ask(ctx context.Context, c *flags.Client, who *flags.Context, given []strin
 	c.Bool(local, false, who)
 	c.String("shared", "light", who)
 	c.Raw("raw", who)
+	c.Raw(checkout.Key(), who)
+	c.Raw(who.Key(), who) // want `the key is not constant`
 	c.Explain("new-checkout", who)
 	for range c.Changes(ctx, "changes") {
 	}

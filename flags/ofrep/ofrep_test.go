@@ -215,3 +215,40 @@ func Example() {
 	// Output:
 	// {"key":"new-checkout","value":true,"variant":"on","reason":"TARGETING_MATCH","metadata":{"version":1}}
 }
+
+// failing is a decision that cannot be made.
+type failing struct{}
+
+func (failing) Decide(flags.Context) (string, flags.Reason, error) {
+	return "", flags.Failed, errors.New("out of order")
+}
+
+func TestAFlagThatFailsTakesNoOtherAlong(t *testing.T) {
+	t.Parallel()
+	c, store := client(t)
+	store.Replace(flags.Document{Flags: map[string]*flags.Flag{
+		"a": {Key: "a", Enabled: true}, "b": {Key: "b", Enabled: true, Logic: failing{}}, "c": {Key: "c", Enabled: true},
+	}})
+	for f := range c.Changes(t.Context(), "b") {
+		if f != nil {
+			break
+		}
+	}
+	h, err := ofrep.New(c, ofrep.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const failed = `{"key":"b","errorCode":"GENERAL","errorDetails":"failed"}`
+	if status, body, _ := post(h, "/b", `{}`); status != 500 || body != failed {
+		t.Errorf("%d %s", status, body)
+	}
+	status, body, header := post(h, "", `{}`)
+	const want = `{"flags":[{"key":"a","value":true,"variant":"on","reason":"STATIC"},` + failed + `,{"key":"c","value":true,"variant":"on","reason":"STATIC"}]}`
+	if status != 200 || body != want {
+		t.Errorf("%d %s\nwant %s", status, body, want)
+	}
+	// What is one user's is for no shared cache.
+	if got := header.Get("Cache-Control"); got != "private, no-cache" {
+		t.Error(got)
+	}
+}

@@ -72,14 +72,14 @@ func TestARedisThatComesBackEmptyTakesNoFlagAway(t *testing.T) {
 	// Somebody writes one, so that it is not empty any more.
 	put(t, s, percent("a", 2))
 	until(t, "the flag that is there again", func() bool { return shown(client, "a") == 2 })
-	until(t, "the other one to be a problem", lost("b layers "))
+	until(t, "the other one to be a problem", lost("layers b "))
 	if len(client.Document().Layers) != 1 {
 		t.Error("the layer is gone")
 	}
 	// It stays so, until somebody says what is to become of it.
 	put(t, s, percent("c", 2))
 	until(t, "another flag", func() bool { return shown(client, "c") == 2 })
-	until(t, "nothing else", lost("b layers "))
+	until(t, "nothing else", lost("layers b "))
 	rdb.Publish(t.Context(), "features:changes", "feature:b")
 	rdb.Publish(t.Context(), "features:changes", "features:layers")
 	until(t, "the lost flag to be let go", func() bool { return client.Status().Flags == 2 && shown(client, "b") == -1 })

@@ -68,6 +68,14 @@ func TestWhatSomebodyElseWroteIsShownAsItIs(t *testing.T) {
 			f.Variants = map[string]json.RawMessage{"on": json.RawMessage("1"), "off": json.RawMessage("2"), "third": json.RawMessage("3")}
 			f.Default.Split = shares{{Variant: "on", Percent: 25_000}, {Variant: "off", Percent: 25_000}, {Variant: "third", Percent: 50_000}}
 		}, -1, false},
+		"another candidate": {split(), func(f *flags.Flag) {
+			f.Variants = map[string]json.RawMessage{"on": json.RawMessage("1"), "off": json.RawMessage("2"), "third": json.RawMessage("3")}
+			f.Default.Split = shares{{Variant: "third", Percent: 25_000}, {Variant: "off", Percent: 75_000}}
+		}, -1, false},
+		"another stable": {split(), func(f *flags.Flag) {
+			f.Variants = map[string]json.RawMessage{"on": json.RawMessage("1"), "off": json.RawMessage("2"), "third": json.RawMessage("3")}
+			f.Default.Split = shares{{Variant: "on", Percent: 25_000}, {Variant: "third", Percent: 75_000}}
+		}, -1, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -156,5 +164,23 @@ func TestCapsSayWhatCanBeKnown(t *testing.T) {
 	without, with := ramp(t, store, flagramp.Options{Lag: time.Minute}).Caps(), ramp(t, store, flagramp.Options{Client: client(t, store)}).Caps()
 	if without.Lag != time.Minute || without.Evidence != traffic.Written || with.Evidence != traffic.Effective || !with.Room || !with.Fencing {
 		t.Errorf("%+v and %+v", without, with)
+	}
+}
+
+func TestAFlagThatWasKilledBeforeAnyRouteSaysByWhom(t *testing.T) {
+	t.Parallel()
+	seen, err := ramp(t, flags.NewMemory(&flags.Flag{Key: key, UpdatedBy: "kim"}), flagramp.Options{}).Observe(t.Context())
+	if err != nil || seen.Writer != "kim" || !seen.Route.IsZero() {
+		t.Errorf("%+v, %v", seen, err)
+	}
+}
+
+func TestAStableArmThatIsNoVariantIsRefused(t *testing.T) {
+	t.Parallel()
+	store := flags.NewMemory(&flags.Flag{Key: key, Enabled: true, Rollout: &flags.Rollout{Type: "percentage"}})
+	unnamed := route(25)
+	unnamed.Arms.Stable = "v1"
+	if err := ramp(t, store, flagramp.Options{}).Apply(t.Context(), 1, unnamed); !errors.Is(err, flags.ErrInvalid) {
+		t.Errorf("an arm that is no variant: %v", err)
 	}
 }

@@ -273,7 +273,7 @@ func (c *clause) is(v *Value) bool {
 	case testSet:
 		return v.kind == StringKind && c.set.has(v.text) || c.equals(v)
 	case testExists:
-		return true
+		return v.kind != None
 	case testLess, testAtMost, testGreater, testAtLeast:
 		return v.kind == NumberKind && c.compareNumber(v.num)
 	case testBefore, testAfter:

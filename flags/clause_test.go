@@ -134,6 +134,14 @@ func TestTheKeyIsAnAttributeUnlessOneIsCalledSo(t *testing.T) {
 	}
 }
 
+func TestAnAttributeOfNoKindDoesNotExist(t *testing.T) {
+	t.Parallel()
+	exists := flags.Clause{Attribute: "plan", Op: flags.Exists}
+	if holds(t, exists, flags.User("kim", flags.Attr("plan", flags.Value{}))) || !holds(t, exists, flags.User("kim", flags.Str("plan", ""))) {
+		t.Error("nothing exists, or an empty text does not")
+	}
+}
+
 func TestAContextHasRoomForAnyNumberOfAttributes(t *testing.T) {
 	t.Parallel()
 	who := flags.User("kim")

@@ -47,10 +47,9 @@ type Exposure struct {
 // default, and the reason says so. All methods are safe for many goroutines; a nil
 // Client answers with defaults.
 type Client struct {
-	now     atomic.Pointer[snapshot]
-	minute  atomic.Uint32 // since 1970, as Run last saw it
-	exposed func(Exposure)
-	remote  Evaluator
+	now    atomic.Pointer[snapshot]
+	minute atomic.Uint32 // since 1970, as Run last saw it
+	remote Evaluator
 
 	source  Source
 	options Options
@@ -85,7 +84,7 @@ func New(source Source, options Options) (*Client, error) {
 		return nil, errors.New("flags: New: no source; use NewMemory for flags of your own")
 	}
 	c := &Client{
-		source: source, options: options, exposed: options.Exposed,
+		source: source, options: options,
 		ready: make(chan struct{}), dirty: make(chan struct{}, 1),
 	}
 	c.minute.Store(minuteOf(time.Now()))

@@ -438,7 +438,7 @@ func (c *compiler) settle() {
 		o.constant, o.outcome.reason = true, Disabled
 		return
 	}
-	if o.logic != nil || o.windows != nil || o.needs != nil || o.holdouts != nil || o.layer != nil || o.rest.edges != nil {
+	if o.logic != nil || len(o.windows) > 0 || o.needs != nil || o.holdouts != nil || o.layer != nil || o.rest.edges != nil {
 		return
 	}
 	if o.targets != nil && slices.ContainsFunc(o.targets.nums, func(variant int32) bool { return variant != o.rest.variant }) {

@@ -20,9 +20,10 @@ const inline = 8
 //
 //	who := flags.User("user-42", flags.Str("plan", "pro"), flags.Num("build", 512))
 //
-// Its methods make larger ones of it. A name may be given several times, and then means all its values: a clause
-// holds when it holds for any of them. The zero Context is nobody: it is in no
-// split that leaves anybody out. A context may be read by many goroutines.
+// Its methods make larger ones of it. A name may be given several times, and then means
+// all its values: a clause holds when it holds for any of them. The zero Context is
+// nobody: it is in no split that leaves anybody out. A context may be read by many
+// goroutines.
 type Context struct {
 	key  string
 	n    int
@@ -30,7 +31,8 @@ type Context struct {
 	more []Attribute
 }
 
-// Attribute is a name and a value of a context. The zero Attribute is none.
+// Attribute is a name and a value of a context. One whose value is of no kind, as of the
+// zero Attribute, equals nothing and does not exist.
 type Attribute struct {
 	name  string
 	value Value
@@ -144,8 +146,7 @@ func (c *Context) All() iter.Seq2[string, Value] {
 const keyAttribute = "key"
 
 // unit is whom a split by that attribute draws for: the key, or an attribute's
-// text. Numbers count as what they are
-// written like, in full.
+// text. Numbers count as what they are written like, in full.
 func (c *Context) unit(by string) string {
 	if by == "" {
 		return c.key

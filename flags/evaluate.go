@@ -13,7 +13,7 @@ func (f *compiled) decide(s *snapshot, who *Context) outcome {
 	if f.constant {
 		return f.outcome
 	}
-	if f.windows != nil && !during(f.windows, time.Now()) {
+	if len(f.windows) > 0 && !during(f.windows, time.Now()) {
 		return f.off(Scheduled)
 	}
 	for i := range f.needs {

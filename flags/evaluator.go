@@ -33,7 +33,7 @@ func NewWith(evaluator Evaluator, options Options) (*Client, error) {
 	if options.Cache != "" {
 		return nil, errors.New("flags: NewWith: Options.Cache: the evaluator keeps its own flags; leave it out")
 	}
-	c := &Client{remote: evaluator, options: options, exposed: options.Exposed, ready: make(chan struct{})}
+	c := &Client{remote: evaluator, options: options, ready: make(chan struct{})}
 	close(c.ready)
 	c.status.Ready = true
 	c.now.Store(&snapshot{id: snapshots.Add(1), replaced: make(chan struct{})})

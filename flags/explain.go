@@ -55,7 +55,7 @@ func (e *explanation) flag(f *compiled, o outcome) {
 		e.say("  not enabled")
 		return
 	}
-	if f.windows != nil {
+	if len(f.windows) > 0 {
 		e.say("  schedule: now is within a window: %v", during(f.windows, time.Now()))
 	}
 	for i := range f.needs {

@@ -12,9 +12,9 @@ func (c *Client) mark(f *compiled, who *Context, o outcome) outcome {
 	if minute := c.minute.Load(); f.seen.Load() != minute {
 		f.seen.Store(minute)
 	}
-	if c.exposed != nil {
+	if c.options.Exposed != nil {
 		d := f.detail(o)
-		c.exposed(Exposure{Flag: f.source.Key, Variant: d.Variant, Unit: who.key, Reason: o.reason, Version: d.Version})
+		c.options.Exposed(Exposure{Flag: f.source.Key, Variant: d.Variant, Unit: who.key, Reason: o.reason, Version: d.Version})
 	}
 	return o
 }
@@ -25,8 +25,8 @@ func (c *Client) absent(s *snapshot, key string, who *Context) outcome {
 	if s.index == nil {
 		o.reason = NotReady
 	}
-	if c.exposed != nil && c.remote == nil {
-		c.exposed(Exposure{Flag: key, Unit: who.key, Reason: o.reason})
+	if c.options.Exposed != nil && c.remote == nil {
+		c.options.Exposed(Exposure{Flag: key, Unit: who.key, Reason: o.reason})
 	}
 	return o
 }
@@ -37,8 +37,8 @@ func ask[T any](c *Client, by func(Evaluator, string, T, Context) Detail[T], key
 		who = &nobody
 	}
 	d := by(c.remote, key, fallback, *who)
-	if c.exposed != nil {
-		c.exposed(Exposure{Flag: key, Variant: d.Variant, Unit: who.key, Reason: d.Reason, Version: d.Version})
+	if c.options.Exposed != nil {
+		c.options.Exposed(Exposure{Flag: key, Variant: d.Variant, Unit: who.key, Reason: d.Reason, Version: d.Version})
 	}
 	return d
 }

@@ -14,8 +14,9 @@ type Source interface {
 	// that, until ctx ends, which it returns the cause of. Any other error says that the flags
 	// cannot be had for now: the Client keeps what it has and calls Watch again, and the new
 	// call begins with the whole document. Nothing that happens while Watch runs may be
-	// missed, and a newer form of a flag is never followed by an older one. publish is called by one goroutine at a time and does not keep
-	// it waiting; what it was given must not be changed any more.
+	// missed, and a newer form of a flag is never followed by an older one. publish is
+	// called by one goroutine at a time and does not keep it waiting; what it was given
+	// must not be changed any more.
 	Watch(ctx context.Context, publish func(Update)) error
 }
 

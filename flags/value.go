@@ -4,7 +4,6 @@
 package flags
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -128,9 +127,8 @@ func (v Value) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON reads a string, a number or a boolean. A time is written as a
 // string, and stays one until an operator asks for a time.
 func (v *Value) UnmarshalJSON(b []byte) error {
-	decoder := json.NewDecoder(bytes.NewReader(b))
 	var read any
-	if err := decoder.Decode(&read); err != nil {
+	if err := json.Unmarshal(b, &read); err != nil {
 		return err
 	}
 	switch x := read.(type) {

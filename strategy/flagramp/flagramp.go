@@ -25,9 +25,6 @@ const Annotation = "rheostat/ramp"
 // unit is the smallest share of a flag, a thousandth of a percent.
 const unit = traffic.Full / traffic.Weight(flags.Everybody)
 
-// attempts bounds how often a write is tried again that another writer came before.
-const attempts = 10
-
 // Options of a Router. The zero value dials a flag whose variants are the arms.
 type Options struct {
 	// Variants names the variant of an arm, where it is not called as the arm is.
@@ -87,45 +84,44 @@ func (r *Router) Apply(ctx context.Context, fence uint64, route traffic.Route) e
 		return fmt.Errorf("flagramp: apply: %w", err)
 	}
 	next := traffic.Accepted{Fence: fence, Route: near}
-	for range attempts {
-		err := r.write(ctx, next)
-		if !errors.Is(err, flags.ErrConflict) {
-			return err
-		}
-	}
-	return fmt.Errorf("flagramp: apply: %d other writers were faster: %w", attempts, traffic.ErrConflict)
-}
-
-func (r *Router) write(ctx context.Context, next traffic.Accepted) error {
-	f, err := r.store.Get(ctx, r.key)
-	if err != nil {
-		return fmt.Errorf("flagramp: apply: %w", err)
-	}
-	last := accepted(f)
-	if err := last.Admit(next.Fence, next.Route); err != nil {
+	note := flags.Note{By: r.options.By, Why: fmt.Sprintf("route %v under fence %d", near, fence)}
+	_, err = flags.Edit(ctx, r.store, r.key, note, func(f *flags.Flag) error { return r.write(f, next) })
+	switch {
+	case err == nil || errors.Is(err, errInForce):
+		return nil
+	case errors.Is(err, flags.ErrConflict):
+		return fmt.Errorf("flagramp: apply: %w: %w", traffic.ErrConflict, err)
+	default:
 		return fmt.Errorf("flagramp: apply %w", err)
 	}
-	if !f.Enabled && next.Route.Split.Candidate > 0 {
-		return fmt.Errorf("flagramp: apply: %q, by %q, who says %q: %w", r.key, f.UpdatedBy, f.Why, ErrKilled)
+}
+
+// errInForce keeps a route from being written again that is in force.
+var errInForce = errors.New("in force already")
+
+// write puts the route and its fence into the flag.
+func (r *Router) write(f *flags.Flag, next traffic.Accepted) error {
+	last := accepted(f)
+	if err := last.Admit(next.Fence, next.Route); err != nil {
+		return err
 	}
-	if last.Fence == next.Fence && last.Route.Equal(next.Route) && r.dialled(f, next.Route) {
-		return nil
+	switch {
+	case !f.Enabled && next.Route.Split.Candidate > 0:
+		return fmt.Errorf("%q, by %q, who says %q: %w", r.key, f.UpdatedBy, f.Why, ErrKilled)
+	case last.Fence == next.Fence && last.Route.Equal(next.Route) && r.dialled(f, next.Route):
+		return errInForce
 	}
 	if err := r.dial(f, next.Route); err != nil {
 		return err
 	}
 	text, err := json.Marshal(next)
 	if err != nil {
-		return fmt.Errorf("flagramp: apply: %w", err)
+		return err
 	}
 	if f.Annotations == nil {
 		f.Annotations = make(map[string]string)
 	}
 	f.Annotations[Annotation] = string(text)
-	f.UpdatedBy, f.Why = r.options.By, fmt.Sprintf("route %v under fence %d", next.Route, next.Fence)
-	if _, err := r.store.Put(ctx, f); err != nil {
-		return fmt.Errorf("flagramp: apply: %w", err)
-	}
 	return nil
 }
 
@@ -161,10 +157,7 @@ func (r *Router) plain(f *flags.Flag, route traffic.Route) bool {
 func (r *Router) dial(f *flags.Flag, route traffic.Route) error {
 	split := r.split(route)
 	if r.plain(f, route) {
-		if err := f.Dial("on", split[0].Percent); err != nil {
-			return fmt.Errorf("flagramp: apply: %w", err)
-		}
-		return nil
+		return f.Dial("on", split[0].Percent)
 	}
 	if f.Default == nil {
 		f.Default = new(flags.Serve)
@@ -172,7 +165,7 @@ func (r *Router) dial(f *flags.Flag, route traffic.Route) error {
 	f.Rollout = nil
 	f.Default.Variant, f.Default.Split = "", split
 	if err := f.Check(); err != nil {
-		return fmt.Errorf("flagramp: apply: arms %v are no variants of the flag, see Options.Variants: %w", route.Arms, err)
+		return fmt.Errorf("arms %v are no variants of the flag, see Options.Variants: %w", route.Arms, err)
 	}
 	return nil
 }

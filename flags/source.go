@@ -73,22 +73,3 @@ func (f *Flag) Check() error {
 	}
 	return nil
 }
-
-// trusting is an environment that has whatever the flag refers to.
-func trusting(f *Flag) *environment {
-	env := &environment{segments: map[string]*segment{}, layers: map[string]*lottery{}, holdouts: map[string]*lottery{}}
-	for _, r := range f.Rules {
-		for _, c := range r.When {
-			for _, v := range c.Values {
-				env.segments[v.text] = &segment{}
-			}
-		}
-	}
-	for _, name := range f.Holdouts {
-		env.holdouts[name] = &lottery{}
-	}
-	if f.Layer != nil {
-		env.layers[f.Layer.Layer] = &lottery{}
-	}
-	return env
-}

@@ -57,26 +57,68 @@ func (c *Client) Float(key string, fallback float64, who *Context) float64 {
 	}
 }
 
+// The methods below must not be inlined where they are called: the compiler does not know
+// there that detailOf keeps no context, and would put every caller's on the heap.
+
+// BoolDetail is the boolean flag of that key for who, and how it came about.
+//
+//go:noinline
+func (c *Client) BoolDetail(key string, fallback bool, who *Context) Detail[bool] {
+	return detailOf(c, key, fallback, who, BoolKind, asBool, Evaluator.Bool)
+}
+
+// StringDetail is the string flag of that key for who, and how it came about.
+//
+//go:noinline
+func (c *Client) StringDetail(key, fallback string, who *Context) Detail[string] {
+	return detailOf(c, key, fallback, who, StringKind, asString, Evaluator.String)
+}
+
+// IntDetail is the flag of whole numbers of that key for who, and how it came about.
+//
+//go:noinline
+func (c *Client) IntDetail(key string, fallback int64, who *Context) Detail[int64] {
+	return detailOf(c, key, fallback, who, wholeKind, asInt, Evaluator.Int)
+}
+
+// FloatDetail is the flag of numbers of that key for who, and how it came about.
+//
+//go:noinline
+func (c *Client) FloatDetail(key string, fallback float64, who *Context) Detail[float64] {
+	return detailOf(c, key, fallback, who, NumberKind, asFloat, Evaluator.Float)
+}
+
 // Raw is the flag of that key for who, of whatever type, as JSON, with all that there is to
 // say. Its value is nil where it would be the caller's default.
+//
+//go:noinline
 func (c *Client) Raw(key string, who *Context) Detail[json.RawMessage] {
-	f, o, remote := c.lookup(key, who, None)
-	switch {
-	case f != nil:
-		d := f.detail(o)
-		if o.variant >= 0 {
-			d.Value = f.variants[o.variant].raw
-		}
-		return d
-	case remote:
-		return ask(c, askJSON, key, nil, who)
-	default:
-		return Detail[json.RawMessage]{Reason: o.reason}
-	}
+	return detailOf(c, key, nil, who, None, asRaw, askJSON)
 }
+
+func asRaw(v *variant) (json.RawMessage, bool) { return v.raw, true }
 
 func askJSON(e Evaluator, key string, _ json.RawMessage, who Context) Detail[json.RawMessage] {
 	return e.JSON(key, who)
+}
+
+func detailOf[T any](
+	c *Client, key string, fallback T, who *Context, kind Kind,
+	as func(*variant) (T, bool), by func(Evaluator, string, T, Context) Detail[T],
+) Detail[T] {
+	f, o, remote := c.lookup(key, who, kind)
+	switch {
+	case f != nil:
+		value := fallback
+		if o.variant >= 0 {
+			value, _ = as(&f.variants[o.variant]) // lookup has seen to the type
+		}
+		return with(f.detail(o), value)
+	case remote:
+		return ask(c, by, key, fallback, who)
+	default:
+		return Detail[T]{Value: fallback, Reason: o.reason}
+	}
 }
 
 // serve is the variant for who, nil for the caller's default. Remote says that

@@ -52,6 +52,17 @@ func TestHandlesOfEveryTypeServeTheirVariant(t *testing.T) {
 	if got := flags.JSON("j", limits{}).Get(client, &who); got != (limits{7, 9}) {
 		t.Error(got)
 	}
+	for key, d := range map[string]any{
+		"b": client.BoolDetail("b", false, &who), "s": client.StringDetail("s", "", &who),
+		"i": client.IntDetail("i", 0, &who), "f": client.FloatDetail("f", 0, &who),
+	} {
+		if want := fmt.Sprintf("%+v", map[string]any{
+			"b": flags.Bool("b", false).Eval(client, &who), "s": flags.String("s", "").Eval(client, &who),
+			"i": flags.Int("i", 0).Eval(client, &who), "f": flags.Float("f", 0).Eval(client, &who),
+		}[key]); fmt.Sprintf("%+v", d) != want {
+			t.Errorf("%s: %+v by key, %s by handle", key, d, want)
+		}
+	}
 	if got := string(client.Raw("j", &who).Value); got != `{"rps":7,"burst":9}` {
 		t.Error(got)
 	}
@@ -160,6 +171,10 @@ func TestEvaluationsDoNotAllocate(t *testing.T) { //nolint:paralleltest // count
 			client.Bool(key, false, &c)
 			_ = flag.Eval(client, &c)
 			_ = client.Raw(key, &c)
+			_ = client.BoolDetail(key, false, &c)
+			_ = client.StringDetail(key, "", &c)
+			_ = client.IntDetail(key, 0, &c)
+			_ = client.FloatDetail(key, 0, &c)
 		}); n != 0 {
 			t.Errorf("%s: %v allocations", key, n)
 		}

@@ -75,17 +75,15 @@ func asJSON[T any](v *variant) (T, bool) {
 
 func remoteJSON[T any](e Evaluator, key string, fallback T, who Context) Detail[T] {
 	d := e.JSON(key, who)
-	out := Detail[T]{Value: fallback, Variant: d.Variant, Reason: d.Reason, Rule: d.Rule, Version: d.Version}
 	if d.Value == nil {
-		return out
+		return with(d, fallback)
 	}
 	var t T
 	if err := json.Unmarshal(d.Value, &t); err != nil {
-		out.Reason, out.Variant = TypeMismatch, ""
-		return out
+		d.Reason, d.Variant = TypeMismatch, ""
+		return with(d, fallback)
 	}
-	out.Value = t
-	return out
+	return with(d, t)
 }
 
 // Key is the flag's key.
@@ -115,8 +113,7 @@ func (h *Handle[T]) Eval(c *Client, who *Context) Detail[T] {
 	r, o := h.decide(c, who)
 	switch {
 	case r != nil && r.flag != nil:
-		d := r.flag.detail(o)
-		return Detail[T]{Value: h.value(r, o), Variant: d.Variant, Reason: d.Reason, Rule: d.Rule, Version: d.Version}
+		return with(r.flag.detail(o), h.value(r, o))
 	case c != nil && c.remote != nil:
 		return ask(c, h.remote, h.key, h.fallback, who)
 	default:

@@ -54,3 +54,8 @@ func (f *compiled) detail(o outcome) Detail[json.RawMessage] {
 	}
 	return d
 }
+
+// with is a detail of another value.
+func with[T, U any](d Detail[U], value T) Detail[T] {
+	return Detail[T]{Value: value, Variant: d.Variant, Reason: d.Reason, Rule: d.Rule, Version: d.Version}
+}

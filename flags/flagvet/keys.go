@@ -40,11 +40,17 @@ var constructors = map[string]keyed{
 
 // methods are those of flags.Client that take keys.
 var methods = map[string]keyed{
-	"Bool":    {Key: 0, FallbackFrom: 1, Type: Bool},
-	"String":  {Key: 0, FallbackFrom: 1, Type: String},
-	"Int":     {Key: 0, FallbackFrom: 1, Type: Int},
-	"Float":   {Key: 0, FallbackFrom: 1, Type: Float},
-	"Raw":     {Key: 0, FallbackFrom: none},
+	"Bool":   {Key: 0, FallbackFrom: 1, Type: Bool},
+	"String": {Key: 0, FallbackFrom: 1, Type: String},
+	"Int":    {Key: 0, FallbackFrom: 1, Type: Int},
+	"Float":  {Key: 0, FallbackFrom: 1, Type: Float},
+	"Raw":    {Key: 0, FallbackFrom: none},
+
+	"BoolDetail":   {Key: 0, FallbackFrom: 1, Type: Bool},
+	"StringDetail": {Key: 0, FallbackFrom: 1, Type: String},
+	"IntDetail":    {Key: 0, FallbackFrom: 1, Type: Int},
+	"FloatDetail":  {Key: 0, FallbackFrom: 1, Type: Float},
+
 	"Flag":    {Key: 0, FallbackFrom: none},
 	"Explain": {Key: 0, FallbackFrom: none},
 	"Changes": {Key: 1, FallbackFrom: none},

@@ -120,14 +120,6 @@ func (p *Provider) ShutdownWithContext(ctx context.Context) error {
 // tellChanges sends an event each time that flags have changed.
 func (p *Provider) tellChanges(ctx context.Context) {
 	for keys := range p.client.Updates(ctx) {
-		for _, key := range keys {
-			if _, ok := p.client.Flag(key); !ok {
-				p.bools.drop(key)
-				p.strings.drop(key)
-				p.ints.drop(key)
-				p.floats.drop(key)
-			}
-		}
 		if !p.send(ctx, of.ProviderConfigChange, of.ProviderEventDetails{Message: "flags have changed", FlagChanges: keys}) {
 			return
 		}

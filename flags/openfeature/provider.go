@@ -20,12 +20,8 @@ const name = "rheostat"
 // Provider serves a client's flags to OpenFeature. It is safe for many goroutines. It
 // belongs to one API instance at a time, as OpenFeature wants it.
 type Provider struct {
-	client  *flags.Client
-	bools   table[bool]
-	strings table[string]
-	ints    table[int64]
-	floats  table[float64]
-	life    life
+	client *flags.Client
+	life   life
 }
 
 // The contracts of OpenFeature that a provider may opt in to.
@@ -38,14 +34,7 @@ var (
 // NewProvider serves the flags of client, which stays the caller's: the caller runs it, and a
 // Shutdown of the provider does not end it. A nil client is never ready.
 func NewProvider(client *flags.Client) *Provider {
-	return &Provider{
-		client:  client,
-		bools:   table[bool]{make: func(key string, fallback bool) *flags.Handle[bool] { return &flags.Bool(key, fallback).Handle }},
-		strings: table[string]{make: flags.String},
-		ints:    table[int64]{make: flags.Int},
-		floats:  table[float64]{make: flags.Float},
-		life:    life{events: make(chan of.Event)},
-	}
+	return &Provider{client: client, life: life{events: make(chan of.Event)}}
 }
 
 // Metadata names the provider.
@@ -56,22 +45,22 @@ func (p *Provider) Hooks() []of.Hook { return nil }
 
 // BooleanEvaluation evaluates a boolean flag.
 func (p *Provider) BooleanEvaluation(_ context.Context, flag string, fallback bool, who of.FlattenedContext) of.BoolResolutionDetail {
-	return evaluate(p, &p.bools, flag, fallback, who)
+	return evaluate(p, p.client.BoolDetail, flag, fallback, who)
 }
 
 // StringEvaluation evaluates a flag of strings.
 func (p *Provider) StringEvaluation(_ context.Context, flag, fallback string, who of.FlattenedContext) of.StringResolutionDetail {
-	return evaluate(p, &p.strings, flag, fallback, who)
+	return evaluate(p, p.client.StringDetail, flag, fallback, who)
 }
 
 // FloatEvaluation evaluates a flag of numbers.
 func (p *Provider) FloatEvaluation(_ context.Context, flag string, fallback float64, who of.FlattenedContext) of.FloatResolutionDetail {
-	return evaluate(p, &p.floats, flag, fallback, who)
+	return evaluate(p, p.client.FloatDetail, flag, fallback, who)
 }
 
 // IntEvaluation evaluates a flag of whole numbers.
 func (p *Provider) IntEvaluation(_ context.Context, flag string, fallback int64, who of.FlattenedContext) of.IntResolutionDetail {
-	return evaluate(p, &p.ints, flag, fallback, who)
+	return evaluate(p, p.client.IntDetail, flag, fallback, who)
 }
 
 // ObjectEvaluation evaluates a flag of objects or lists. What it returns is the caller's own.
@@ -93,14 +82,12 @@ func (p *Provider) ObjectEvaluation(_ context.Context, flag string, fallback any
 	return out
 }
 
-func evaluate[T any](p *Provider, handles *table[T], flag string, fallback T, flat of.FlattenedContext) of.GenericResolutionDetail[T] {
+func evaluate[T any](
+	p *Provider, by func(string, T, *flags.Context) flags.Detail[T], flag string, fallback T, flat of.FlattenedContext,
+) of.GenericResolutionDetail[T] {
 	who := flags.FromMap(flat)
-	d, ours := handles.eval(p.client, flag, fallback, &who)
-	out := of.GenericResolutionDetail[T]{Value: d.Value, ProviderResolutionDetail: resolution(p.client, flag, d)}
-	if ours && d.Variant == "" {
-		out.Value = fallback
-	}
-	return out
+	d := by(flag, fallback, &who)
+	return of.GenericResolutionDetail[T]{Value: d.Value, ProviderResolutionDetail: resolution(p.client, flag, d)}
 }
 
 // resolution is a detail in OpenFeature's words, without its value.

@@ -8,11 +8,11 @@ import "math"
 // Where failures come in bursts, evidence for requests that are independent is too
 // strong, and that divided by the dispersion too weak: four bursts of six failures
 // each are four events, not twenty-four, but a dispersion of eleven leaves two of
-// them. So harm is gathered twice beside stable: once as if
-// requests were independent, and once by a model of bursts, and the lesser of both
-// counts. What is lesser than an e-process keeps its bound, so that for independent
-// requests the proof holds whatever the model says. The model itself is calibrated by
-// simulation (internal/bench/judges) and proven by nothing.
+// them. So harm is gathered twice beside stable: once as if requests were independent,
+// and once by a model of bursts, and the lesser of both counts. What is lesser than an
+// e-process keeps its bound, so that for independent requests the proof holds whatever
+// the model says. The model itself is calibrated by simulation (internal/bench/judges)
+// and proven by nothing.
 const (
 	// single is how many nats a block may give for any alternative by the model, a third
 	// of what 1 in 100 takes, for how large the largest burst is no history tells; more

@@ -446,3 +446,27 @@ func BenchmarkUpdate(b *testing.B) {
 	}
 	b.ReportMetric(float64(first.Milliseconds()), "first-ms")
 }
+
+func TestAWriteMendsWhatWasWrongForThoseWhoComeLater(t *testing.T) {
+	t.Parallel()
+	doc, err := flags.ParseDocument([]byte(`{"flags":{"f":{"enabled":1},"g":{"enabled":2}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := new(flags.Memory)
+	store.Replace(doc)
+	if _, err := store.Put(t.Context(), &flags.Flag{Key: "f", Enabled: true}); err != nil {
+		t.Fatal(err)
+	}
+	client, err := flags.New(store, flags.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, client)
+	if err := client.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := client.Status().Problems; len(got) != 1 || got[0].Flag != "g" {
+		t.Errorf("problems %v", got)
+	}
+}

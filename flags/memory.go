@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -74,7 +75,7 @@ func (m *Memory) Put(ctx context.Context, f *Flag) (int64, error) {
 		m.doc.Flags = make(map[string]*Flag)
 	}
 	m.doc.Flags[f.Key] = next
-	m.tell(f.Key, false)
+	m.written(f.Key)
 	return next.Version, nil
 }
 
@@ -93,7 +94,7 @@ func (m *Memory) Delete(ctx context.Context, key string, version int64) error {
 		return fmt.Errorf("flags: %q: version %d after %d: %w", key, version, stands.Version, ErrConflict)
 	}
 	delete(m.doc.Flags, key)
-	m.tell(key, false)
+	m.written(key)
 	return nil
 }
 
@@ -102,6 +103,13 @@ func versionOf(f *Flag) int64 {
 		return 0
 	}
 	return f.Version
+}
+
+// written notes a change of one flag: what was wrong with it before is so no more. m.mu
+// is held.
+func (m *Memory) written(key string) {
+	m.doc.Problems = slices.DeleteFunc(slices.Clone(m.doc.Problems), func(p Problem) bool { return p.Flag == key })
+	m.tell(key, false)
 }
 
 // watcher is somebody who watches, and what he has not heard of yet.

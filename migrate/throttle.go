@@ -1,0 +1,125 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package migrate
+
+import (
+	"context"
+	"time"
+)
+
+// Throttle says how hard a backfill may work. The zero Throttle is gentle.
+type Throttle struct {
+	// Batch is the time that one batch should take. 0 is 50 milliseconds.
+	Batch time.Duration
+	// Duty is the share of the time spent in batches, up to 1. 0 is 0.5.
+	Duty float64
+	// Blocked is how many others may wait for our locks before batches shrink. 0 is none.
+	Blocked int
+	// Lag is how far a replica may be behind before the walk waits. 0 is 5 seconds.
+	Lag time.Duration
+	// Snapshot is how old the oldest snapshot may be before the walk waits, because the
+	// dead rows it leaves behind could not be removed. 0 is a minute.
+	Snapshot time.Duration
+	// Log is how near the write-ahead log may come to forcing a checkpoint, 0 to 1, before
+	// the walk slows down. 0 is 0.8.
+	Log float64
+	// Health, if set, is asked about every second how the program bears it: 1 is well, 0
+	// stops the walk, and between them the duty shrinks. An error stops it too.
+	Health func(context.Context) (float64, error)
+	// Workers walk side by side. 0 is 1; more is faster and harder on others.
+	Workers int
+}
+
+func (t Throttle) withDefaults() Throttle {
+	if t.Batch <= 0 {
+		t.Batch = 50 * time.Millisecond
+	}
+	if t.Duty <= 0 || t.Duty > 1 {
+		t.Duty = 0.5
+	}
+	if t.Lag <= 0 {
+		t.Lag = 5 * time.Second
+	}
+	if t.Snapshot <= 0 {
+		t.Snapshot = time.Minute
+	}
+	if t.Log <= 0 {
+		t.Log = 0.8
+	}
+	t.Workers = max(t.Workers, 1)
+	return t
+}
+
+const (
+	dutyFloor = 0.05
+	// slowCommit is how many times the usual time of a commit is a sign of load.
+	slowCommit = 3
+	// waitStep is how long a walk that waits does so before it looks again.
+	waitStep = time.Second
+)
+
+// governor chooses the size of the next batch and the pause before it. It has no clock.
+type governor struct {
+	Throttle
+	size   int
+	ease   float64       // 0 to 1, what load and health leave of the duty
+	usual  time.Duration // of a commit
+	health float64
+}
+
+func newGovernor(t Throttle) *governor {
+	return &governor{Throttle: t.withDefaults(), ease: 1, health: 1}
+}
+
+// batch learns from a batch and returns the pause after it.
+func (g *governor) batch(b Batch) time.Duration {
+	g.size = b.Size
+	switch took := b.Took; {
+	case took > g.Batch*5/4:
+		g.size = max(1, int(float64(b.Size)*max(0.5, float64(g.Batch)/float64(took))))
+	case took < g.Batch*4/5 && !b.Done:
+		g.size = b.Size + max(1, b.Size/4)
+	}
+	duty := max(g.Duty*g.ease*g.health, dutyFloor)
+	return time.Duration(float64(b.Took) * (1 - duty) / duty)
+}
+
+// pressure learns how the database bears it. It returns why the walk should wait, if so.
+func (g *governor) pressure(p Pressure) string {
+	switch {
+	case p.Lag > g.Lag:
+		return "a replica is " + p.Lag.Round(time.Millisecond).String() + " behind"
+	case p.Snapshot > g.Snapshot:
+		return "a transaction has been open for " + p.Snapshot.Round(time.Second).String() + ", so dead rows cannot be removed"
+	}
+	if p.Commit > 0 && (g.usual == 0 || p.Commit < g.usual) {
+		g.usual = p.Commit
+	}
+	if p.Blocked > g.Blocked {
+		g.size = max(1, g.size/2)
+	}
+	if p.Blocked > g.Blocked || p.Log > g.Log || g.usual > 0 && p.Commit > slowCommit*g.usual {
+		g.ease = max(g.ease/2, dutyFloor)
+	} else {
+		g.ease = min(1, g.ease+0.1)
+	}
+	g.usual += g.usual / 64 // what is usual may change
+	return ""
+}
+
+// ask asks Health. It returns why the walk should wait, if so.
+func (g *governor) ask(ctx context.Context) string {
+	if g.Health == nil {
+		return ""
+	}
+	h, err := g.Health(ctx)
+	switch {
+	case err != nil:
+		return "health is not known: " + err.Error()
+	case !(h > 0): // NaN too
+		return "health is 0"
+	}
+	g.health = min(h, 1)
+	return ""
+}

@@ -38,7 +38,7 @@ var importRules = []importRule{
 		Why: "examples are programs, and may use everything",
 	},
 	{
-		From: []string{"internal/archtest", "internal/routertest", "internal/script", "internal/mocks/...", "internal/tools/...", "internal/bench/..."},
+		From: []string{"internal/archtest", "internal/dbtest", "internal/routertest", "internal/script", "internal/mocks/...", "internal/tools/...", "internal/bench/..."},
 		Own:  []string{"..."}, Clients: -1,
 		Why: "test support is never linked into anybody's program",
 	},
@@ -80,8 +80,12 @@ var importRules = []importRule{
 		Why: "xDS is two libraries by its nature: Envoy's messages, and gRPC with protobuf to carry them",
 	},
 	{
-		From: []string{"*/*", "*/*/..."}, Own: []string{"PARENT", "SELF/...", "internal/..."}, Clients: 1,
-		Why: "an adapter imports its parent, the standard library and at most one client library",
+		From: []string{"*/internal/*"}, Own: []string{"PARENT", "internal/..."}, Clients: 0,
+		Why: "what the adapters of one parent share knows the parent, and no client library",
+	},
+	{
+		From: []string{"*/*", "*/*/..."}, Own: []string{"PARENT", "PARENT/internal/*", "SELF/...", "internal/..."}, Clients: 1,
+		Why: "an adapter imports its parent, what its siblings share, the standard library and at most one client library",
 	},
 }
 
@@ -92,6 +96,7 @@ var testOnly = []struct{ pattern, why string }{
 	{"github.com/google/go-cmp/...", "it is made for tests and may panic; compare our own fields"},
 	{"go.uber.org/mock/...", "mocks are for our own tests; publish a stateful fake instead"},
 	{Module + "/internal/archtest", "it is for our own tests"},
+	{Module + "/internal/dbtest", "it is for our own tests"},
 	{Module + "/internal/routertest", "it is for our own tests"},
 	{Module + "/internal/script", "it is for our own tests"},
 	{Module + "/internal/mocks/...", "mocks are for our own tests; publish a stateful fake instead"},
@@ -178,7 +183,7 @@ func (r importRule) ownAllowed(from, rel string) bool {
 // deniedOutsideTests is why from must not import a package that belongs in
 // tests, or "".
 func deniedOutsideTests(from, imported string) string {
-	if matches("examples/...", from) || matchesAny([]string{"internal/archtest", "internal/routertest", "internal/script", "internal/mocks/...", "internal/bench/..."}, from) {
+	if matches("examples/...", from) || matchesAny([]string{"internal/archtest", "internal/dbtest", "internal/routertest", "internal/script", "internal/mocks/...", "internal/bench/..."}, from) {
 		return ""
 	}
 	for _, t := range testOnly {

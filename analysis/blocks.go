@@ -39,6 +39,13 @@ type gatherer interface {
 	sound(v Verdict) error
 }
 
+// chooser is a gatherer that may have to see more of stable before it knows what to ask.
+type chooser interface {
+	gatherer
+	// choose sees all that stable has counted before the next block.
+	choose(stable *Counts)
+}
+
 func fingerprintOf(kind string, options any) string {
 	h := fnv.New64a()
 	_, _ = fmt.Fprintf(h, "%s %+v", kind, options) // a hash takes everything
@@ -103,6 +110,9 @@ func (j *blocks) take(s *blocksState, g gatherer, c Check, stable, candidate Cou
 		s.count(dCandidate.Requests)
 	}
 	in.learn(g, begun)
+	if c, ok := g.(chooser); ok {
+		c.choose(&stable)
+	}
 	if stepped {
 		g.step()
 		s.Since, s.Idle, s.Seen = c.Since, 0, 0

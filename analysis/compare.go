@@ -105,6 +105,7 @@ func Tolerant() CompareOptions {
 // The evidence of harm goes through the whole run, that of safety begins with each
 // step. What is compared: the share of requests that failed, and, where the source
 // counts latency, the share above up to four bounds that tell something about stable.
+// They are chosen once stable has answered a hundred requests, and nothing is Safe before.
 //
 // What is proven: as long as requests fail independently of each other within a
 // block, given the rates in it, the chance of failing a candidate that is within the

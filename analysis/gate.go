@@ -18,8 +18,24 @@ const (
 	most, least = 0.6, 0.0003
 	// raise is how much evidence, in nats, a block must add to count as raising it.
 	raise = 0.1
+	// enough is how many of stable's requests show which bounds tell.
+	enough = 100
 	// failing is what failures weigh beside latency.
 	failing = 0.75
+)
+
+// choice is how far the choice of latency bounds has come.
+type choice uint8
+
+const (
+	// chosen is the choice made at once, with or without any bounds.
+	chosen choice = iota
+	// open is the choice put off until stable shows enough: bounds picked blindly may
+	// all miss where its requests lie. What latency weighs is kept for it meanwhile.
+	open
+	// vain is the choice put off, when then none of the bounds told anything. What was
+	// kept stays unused: to give it to failures now would raise what they have shown.
+	vain
 )
 
 // question is one share that is compared: of the requests that failed, or that
@@ -46,6 +62,8 @@ type question struct {
 type gate struct {
 	o         *CompareOptions
 	Questions []question `json:"questions"`
+	// Latency says whether Questions hold all the bounds that there will be.
+	Latency choice `json:"latency,omitempty"`
 	// Raised counts the blocks that have raised the evidence of harm.
 	Raised int `json:"raised,omitempty"`
 	// sum is what harm comes to, where it has been weighed since the last block, and
@@ -55,50 +73,84 @@ type gate struct {
 	worst   int
 }
 
-var _ gatherer = (*gate)(nil)
+var (
+	_ learner = (*gate)(nil)
+	_ chooser = (*gate)(nil)
+)
 
 // begin asks for failures, and for latency where stable's counts show which
 // bounds tell something.
 func (g *gate) begin(stable *Counts) {
-	g.Questions = []question{{}}
-	for _, above := range telling(stable) {
-		g.Questions = append(g.Questions, question{Above: above})
+	g.Questions = []question{about(stable, 0)}
+	above, known := telling(stable)
+	if !known {
+		g.Latency = open
+		return
 	}
-	for i := range g.Questions {
-		q := &g.Questions[i]
-		// Stable's own past is the first guess, held back by a request that is a
-		// thousandth bad. A guess may be wrong: it costs time, not validity.
-		t := of(stable, q.Above)
-		q.Harm.Stable = (t.bad + 0.001) / (t.n + 1)
-		q.Safe.Stable = q.Harm.Stable
+	g.ask(stable, above)
+}
+
+// choose asks for latency where that was put off and stable shows enough by now. It
+// comes after the blocks that show it, so that no block is judged by a bound that was
+// chosen for it.
+func (g *gate) choose(stable *Counts) {
+	if g.Latency != open {
+		return
+	}
+	above, known := telling(stable)
+	switch {
+	case !known:
+	case len(above) == 0:
+		g.Latency = vain
+	default:
+		g.Latency = chosen
+		g.ask(stable, above)
 	}
 }
 
-// telling are the bounds that say something about these requests, evenly spread
-// over those that do.
-func telling(c *Counts) []time.Duration {
-	if len(c.Bounds) == 0 || len(c.Latency) != len(c.Bounds)+1 {
-		return nil
+func (g *gate) ask(stable *Counts, above []time.Duration) {
+	for _, bound := range above {
+		g.Questions = append(g.Questions, about(stable, bound))
 	}
-	var list []time.Duration
+}
+
+// about is a question of a bound. Stable's own past is the first guess, held back by a
+// request that is a thousandth bad. A guess may be wrong: it costs time, not validity.
+func about(stable *Counts, above time.Duration) (q question) {
+	t := of(stable, above)
+	q.Above = above
+	q.Harm.Stable = (t.bad + 0.001) / (t.n + 1)
+	q.Safe.Stable = q.Harm.Stable
+	return q
+}
+
+// telling are the bounds that say something about these requests, evenly spread
+// over those that do, and whether that can be known: a source that counts requests
+// and has no bounds counts no latency.
+func telling(c *Counts) (list []time.Duration, known bool) {
+	if len(c.Bounds) == 0 || len(c.Latency) != len(c.Bounds)+1 {
+		return nil, c.Requests > 0
+	}
 	for _, bound := range c.Bounds {
 		t := of(c, bound)
-		share := t.bad / max(t.n, 1)
-		if t.n < 100 || share <= most {
+		if t.n < enough {
+			return nil, false
+		}
+		if t.share() <= most {
 			list = append(list, bound)
 		}
-		if t.n >= 100 && share < least {
+		if t.share() < least {
 			break
 		}
 	}
 	if len(list) <= maxBounds {
-		return list
+		return list, true
 	}
 	spread := make([]time.Duration, maxBounds)
 	for i := range spread {
 		spread[i] = list[i*(len(list)-1)/(maxBounds-1)]
 	}
-	return slices.Compact(spread)
+	return slices.Compact(spread), true
 }
 
 // of counts the requests that failed, or that took longer than a bound of c's.
@@ -127,6 +179,9 @@ func (g *gate) step() {
 
 // observe takes a block into account.
 func (g *gate) observe(candidate, stable *Counts) {
+	if g.Latency == open && len(stable.Bounds) == 0 && stable.Requests > 0 && g.Questions[0].StableN == 0 {
+		g.Latency = chosen // nothing is counted by latency, and nothing has been weighed yet
+	}
 	before := g.harm()
 	g.weighed = false
 	for i := range g.Questions {
@@ -188,7 +243,7 @@ func (g *gate) learn(a, b *Counts, before bool) {
 // latency has many requests to show itself by, failures few.
 func (g *gate) share(i int) float64 {
 	switch n := len(g.Questions); {
-	case n == 1:
+	case n == 1 && g.Latency == chosen:
 		return 1
 	case i == 0:
 		return failing
@@ -212,6 +267,10 @@ func (g *gate) harm() float64 {
 			g.worst, most = i, e
 		}
 	}
+	if n == 1 && g.Latency != chosen {
+		shares[1] = 1 - failing // kept for latency, at odds of 1 to 1
+		n++
+	}
 	g.sum, g.weighed = logMean(logs[:n], shares[:n]), true
 	return g.sum
 }
@@ -230,13 +289,21 @@ func (g *gate) judge() (Verdict, string) {
 	switch {
 	case g.failed():
 		return Fail, g.sentence("; it does harm")
-	case g.safe() >= -math.Log(g.o.SafeRisk):
+	case g.shownSafe():
 		return Safe, g.sentence("; it is safe within the margins")
 	}
 	if chance := g.chance(); chance < 1 {
 		return Pending, g.sentence("; " + tooFew(chance, g.o.Worth))
 	}
+	if g.Latency == open {
+		return Pass, g.sentence("; which latencies tell is not known yet")
+	}
 	return Pass, g.sentence("")
+}
+
+// shownSafe reports evidence of safety in every respect, once it is known which those are.
+func (g *gate) shownSafe() bool {
+	return g.Latency != open && g.safe() >= -math.Log(g.o.SafeRisk)
 }
 
 // failed reports evidence of harm that more than one block has given.

@@ -15,6 +15,9 @@ func (g *gate) sound(v Verdict) error {
 	if n := len(g.Questions); n == 0 || n > maxBounds+1 || g.Questions[0].Above != 0 || g.Raised < 0 {
 		return errors.New("its questions are not those of a compare")
 	}
+	if g.Latency > vain || g.Latency != chosen && len(g.Questions) > 1 {
+		return errors.New("its bounds are both chosen and not")
+	}
 	for i, q := range g.Questions {
 		if i > 0 && q.Above <= g.Questions[i-1].Above {
 			return errors.New("its bounds do not rise")
@@ -31,7 +34,7 @@ func (g *gate) sound(v Verdict) error {
 			return errors.New("its counts of stable are none")
 		}
 	}
-	if g.failed() != (v == Fail) || v == Safe && g.safe() < -math.Log(g.o.SafeRisk) {
+	if g.failed() != (v == Fail) || v == Safe && !g.shownSafe() {
 		return fmt.Errorf("its evidence does not bear out its verdict %v", v)
 	}
 	return nil

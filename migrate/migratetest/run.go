@@ -35,7 +35,7 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
 
 // cases is the contract, in the order in which a database is best written.
 func cases() []testCase {
-	return slices.Concat(recordCases, orderCases, leaseCases, doCases, instanceCases, guardCases, contextCases, sqlCases)
+	return slices.Concat(recordCases, orderCases, leaseCases, doCases, instanceCases, guardCases, contextCases, sqlCases, walkCases, storyCases)
 }
 
 // reporter is what a case needs of a *testing.T. The suite's own tests give it another

@@ -134,17 +134,17 @@ var sqlCases = []testCase{
 }
 
 // exec runs a statement as a client, and ends the case if it fails.
-func (r *run) exec(statement string, args ...any) {
+func (r *run) exec(statement string) {
 	r.Helper()
-	if err := r.try(statement, args...); err != nil {
+	if err := r.try(statement); err != nil {
 		r.Fatalf("%s: %v", statement, err)
 	}
 }
 
 // try runs a statement as a client does, again while the error is Transient.
-func (r *run) try(statement string, args ...any) error {
+func (r *run) try(statement string) error {
 	return r.patiently(func(ctx context.Context) error {
-		_, err := r.DB.ExecContext(ctx, statement, args...)
+		_, err := r.DB.ExecContext(ctx, statement)
 		return err
 	})
 }

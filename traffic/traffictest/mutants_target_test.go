@@ -227,18 +227,23 @@ var faultMutants = []mutant{
 	}),
 }
 
+// leakMutants leave what they start until the case is over, however long that takes.
 var leakMutants = []mutant{
 	mutate("leaves a goroutine behind each look", trafficOptions, func(w *wrong) {
 		w.observe = func(ctx context.Context) (traffic.Seen, error) {
-			go time.Sleep(time.Second)
+			leave(ctx)
 			return w.target.Observe(ctx)
 		}
 	}),
 	mutateApply("leaves a goroutine behind when it refuses", func(w *wrong, ctx context.Context, fence uint64, r traffic.Route) error {
 		err := w.target.Apply(ctx, fence, r)
 		if err != nil {
-			go time.Sleep(time.Second)
+			leave(ctx)
 		}
 		return err
 	}),
 }
+
+// leave starts a goroutine that ends with the context of the call, which is that of the
+// case unless the case ended it.
+func leave(ctx context.Context) { go func() { <-ctx.Done() }() }

@@ -1,0 +1,62 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package postgres
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/rheostat-go/rheostat/migrate"
+)
+
+// What the functions of the state schema raise.
+const (
+	codeFenced    = "RH001"
+	codeLive      = "RH002" // the detail is live
+	codeUnguarded = "RH003"
+	codeRetired   = "RH004"
+	codeGone      = "RH005"
+)
+
+var sentinels = map[string]error{
+	"55P03":       migrate.ErrLockTimeout, // lock_not_available
+	"40P01":       migrate.ErrRetry,       // deadlock_detected
+	"40001":       migrate.ErrRetry,       // serialization_failure
+	codeFenced:    migrate.ErrFenced,
+	codeUnguarded: migrate.ErrUnguarded,
+	codeRetired:   migrate.ErrRetired,
+	codeGone:      migrate.ErrNotFound,
+}
+
+// wrap gives an error of the server its meaning. The server's message is told, and its detail is
+// not: that shows values of rows.
+func wrap(err error) error {
+	var e *pgconn.PgError
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &e):
+		return fmt.Errorf("postgres: %w", err)
+	case e.Code == codeLive:
+		return live(e.Detail)
+	case sentinels[e.Code] != nil:
+		return fmt.Errorf("%w: %s", sentinels[e.Code], e.Message)
+	}
+	return fmt.Errorf("postgres: %w", err)
+}
+
+// live reads what the guard found.
+func live(detail string) error {
+	var found struct {
+		Instances []migrate.Instance `json:"instances"`
+		Sessions  []string           `json:"sessions"`
+	}
+	if err := json.Unmarshal([]byte(detail), &found); err != nil {
+		return errors.Join(migrate.ErrOldVersionLive, err)
+	}
+	return &migrate.LiveError{Instances: found.Instances, Sessions: found.Sessions}
+}

@@ -41,6 +41,9 @@ type Dialect struct {
 	// Bound bounds the wait of a connection for one lock, until release; 0 is the
 	// adapter's own bound.
 	Bound func(ctx context.Context, c *sql.Conn, lock time.Duration) (release func(), err error)
+	// Alone, if set, runs a statement outside a transaction, which is to wait no longer than
+	// lock for one lock. nil executes it as it is.
+	Alone func(ctx context.Context, c *sql.Conn, text string, lock time.Duration) error
 	// Classify makes an error of the driver migrate.ErrLockTimeout or migrate.ErrRetry where
 	// it is, and returns every other as it is. nil stays nil.
 	Classify func(error) error
@@ -138,6 +141,9 @@ func (s *Store) alone(ctx context.Context, text string, lock, timeout time.Durat
 	return s.d.Classify(s.conn(ctx, lock, func(c *sql.Conn) error {
 		ctx, cancel := within(ctx, timeout)
 		defer cancel()
+		if s.d.Alone != nil {
+			return s.d.Alone(ctx, c, text, lock)
+		}
 		_, err := c.ExecContext(ctx, text)
 		return err
 	}))

@@ -4,8 +4,12 @@
 package migrate
 
 import (
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"time"
 )
@@ -120,4 +124,22 @@ func (e *UnsafeError) Error() string {
 // Is makes it ErrUnsafe, and errors.ErrUnsupported where it is.
 func (e *UnsafeError) Is(target error) bool {
 	return target == ErrUnsafe || e.Unsupported && target == errors.ErrUnsupported
+}
+
+// passing says whether an error says no more than that the same may be tried again at once.
+func passing(err error) bool {
+	return errors.Is(err, ErrLockTimeout) || errors.Is(err, ErrRetry)
+}
+
+// held says whether a guard holds something back: it goes on by itself once it does not.
+func held(err error) bool {
+	return errors.Is(err, ErrOldVersionLive) || errors.Is(err, ErrUnguarded)
+}
+
+// lost says whether the database was not to be reached, or fell silent: what was asked may
+// have been done, and whoever asks again will see. It says nothing against the change.
+func lost(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

@@ -39,11 +39,12 @@ const (
 	StepDone     EventKind = "done"      // Step, Took
 	StepUndone   EventKind = "undone"    // Step, Took
 	Advanced     EventKind = "advanced"  // Step, Progress: a batch
-	Throttled    EventKind = "throttled"
-	Retried      EventKind = "retried" // Step, Attempt, Err, Took: the pause before the next
-	Waiting      EventKind = "waiting" // Why
-	Failed       EventKind = "failed"  // Err
+	Throttled    EventKind = "throttled" // Why, once until it is another
+	Retried      EventKind = "retried"   // Step, Attempt, Err, Took: the pause before the next
+	Waiting      EventKind = "waiting"   // Why, once until it is another
+	Failed       EventKind = "failed"    // Err
 )
 
-// Observer is told events, by the goroutine that works: it must not block.
+// Observer is told events, by the goroutine that works: while it blocks, nothing goes on,
+// and what it panics with ends the call that told it.
 type Observer func(context.Context, Event)

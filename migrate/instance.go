@@ -60,9 +60,16 @@ func Attend(ctx context.Context, db Database, i Instance, ttl time.Duration, rea
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:
-			if err := db.Register(ctx, i); errors.Is(err, ErrRetired) {
+			if err := heartbeat(ctx, db, i, ttl/3); errors.Is(err, ErrRetired) {
 				return err
 			}
 		}
 	}
+}
+
+// heartbeat registers once more, and does not let one call that hangs keep it from the next.
+func heartbeat(ctx context.Context, db Database, i Instance, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	return db.Register(ctx, i)
 }

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -42,6 +44,10 @@ type Options struct {
 type Migrator struct {
 	db Database
 	o  Options
+
+	mu      sync.Mutex
+	claimed map[string]bool   // the changes that a call is at work on
+	waits   map[string]string // what was told last of a change, if that was that it waits
 }
 
 // New makes a Migrator. Call db.Setup once before it is used.
@@ -76,7 +82,7 @@ func New(db Database, o Options) (*Migrator, error) {
 	if o.Observe == nil {
 		o.Observe = func(context.Context, Event) {}
 	}
-	return &Migrator{db: db, o: o}, nil
+	return &Migrator{db: db, o: o, claimed: map[string]bool{}, waits: map[string]string{}}, nil
 }
 
 // Database is what New was given.
@@ -92,13 +98,22 @@ func (m *Migrator) Plan(ctx context.Context, c Change) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
+	if err := script.check(); err != nil {
+		return Plan{}, fmt.Errorf("migrate: change %s: the %s database made a wrong script: %w", c.ID, m.db.Name(), err)
+	}
+	if i := slices.IndexFunc(script.Steps, func(s Step) bool { return s.Phase >= Soaking }); i >= 0 && c.App == "" && c.Unguarded == "" {
+		script.Notes = append(script.Notes, Note{
+			Op: script.Steps[i].Op, Why: "contracting will be refused, because nothing tells which versions are alive",
+			Fix: "name App and New in the change and register its instances, or give the reason why it is safe in Unguarded",
+		})
+	}
 	return Plan{Database: m.db.Name(), Change: c, Script: script, LockTimeout: m.o.LockTimeout}, nil
 }
 
 // Begin records a change as it was planned, and what is wanted of it, without doing
 // anything: a process in Work or Run does. A change that is recorded already is left as it
 // is, or is ErrChecksum if it says something else now; one that was rolled back begins
-// anew. An order by which less is wanted than was is an error, rolling back apart.
+// anew. See Order for what an order changes.
 func (m *Migrator) Begin(ctx context.Context, c Change, o Order) error {
 	if err := checkWant(o.Want); err != nil {
 		return err
@@ -133,8 +148,11 @@ func (m *Migrator) create(ctx context.Context, c Change, digest string, o Order)
 	})
 }
 
-// Order changes what is wanted of a recorded change. Wanting a phase that is behind it
-// changes nothing; wanting RolledBack from Contracting on is ErrContracted.
+// Order changes what is wanted of a recorded change. What was wanted before stays wanted:
+// a phase that is behind it changes nothing. Wanting RolledBack from Contracting on is
+// ErrContracted, and wanting anything else of a change that is, or was, rolled back is an
+// error. A pause is ended by Resume and by RolledBack only. A change that failed is tried
+// again.
 func (m *Migrator) Order(ctx context.Context, id string, o Order) error {
 	if err := checkWant(o.Want); err != nil {
 		return err
@@ -143,16 +161,28 @@ func (m *Migrator) Order(ctx context.Context, id string, o Order) error {
 	if err != nil {
 		return err
 	}
-	if r.Order.Want == RolledBack && o.Want != RolledBack && r.State.Phase != RolledBack {
-		return fmt.Errorf("migrate: %s is being rolled back (%s: %s); begin it again afterwards", id, r.Order.By, r.Order.Why)
+	if o.Want != RolledBack {
+		switch {
+		case r.State.Phase == RolledBack:
+			return fmt.Errorf("migrate: %s was rolled back: begin it again with its change", id)
+		case r.Order.Want == RolledBack || r.State.Phase == RollingBack:
+			return fmt.Errorf("migrate: %s is being rolled back (%s: %s): begin it again afterwards", id, r.Order.By, r.Order.Why)
+		case r.Order.Paused && !o.Paused:
+			o.Paused, o.By, o.Why = true, r.Order.By, r.Order.Why
+		}
 	}
-	if o.Want < r.Order.Want {
-		o.Want = r.Order.Want
-	}
-	if o == r.Order {
+	o.Want = max(o.Want, r.Order.Want)
+	return m.order(ctx, r, o)
+}
+
+// order saves an order, unless it is the one that is there and nothing has failed under it.
+func (m *Migrator) order(ctx context.Context, r Record, o Order) error {
+	o.N = r.Order.N
+	if o == r.Order && r.State.Failed == "" {
 		return nil
 	}
-	return m.db.Order(ctx, id, o)
+	o.N++
+	return m.db.Order(ctx, r.ID, o)
 }
 
 // Pause stops a change where it is, within about a second, until Resume. Nothing is held
@@ -173,7 +203,7 @@ func (m *Migrator) paused(ctx context.Context, id string, paused bool, by, why s
 	}
 	o := r.Order
 	o.Paused, o.By, o.Why = paused, by, why
-	return m.db.Order(ctx, id, o)
+	return m.order(ctx, r, o)
 }
 
 // Record is what the database knows of a change or a versioned migration.
@@ -189,67 +219,55 @@ func (m *Migrator) Reach(ctx context.Context, c Change, phase Phase) error {
 }
 
 // Rollback takes a change back, from any phase before Contracting, and returns when the
-// schema is as it was.
+// schema is as it was. A process that is at work on the change sees the order within about
+// Options.Poll, between two statements or batches, and takes it back itself.
 func (m *Migrator) Rollback(ctx context.Context, id, why string) error {
-	r, err := m.db.Load(ctx, id)
-	if err != nil {
-		return err
+	for {
+		r, err := m.db.Load(ctx, id)
+		if err != nil || r.State.Phase == RolledBack {
+			return err
+		}
+		o := r.Order
+		o.Want, o.Paused, o.By, o.Why = RolledBack, false, m.o.Owner, why
+		if err := m.order(ctx, r, o); err != nil {
+			return err
+		}
+		if err := m.Run(ctx, id); err != nil {
+			return err
+		}
+		// An order that crossed ours may have replaced it: look again.
 	}
-	o := r.Order
-	o.Want, o.Paused, o.By, o.Why = RolledBack, false, m.o.Owner, why
-	if err := m.db.Order(ctx, id, o); err != nil {
-		return err
-	}
-	return m.Run(ctx, id)
 }
 
 // Run works on one change until what is ordered is reached. While another process has the
-// lease, or the change is paused or soaks, it waits. An instance that must not be alive
-// is ErrOldVersionLive at once; whoever wants to wait for it runs Work.
+// lease, or the change is paused or soaks, it waits, and so it does for up to
+// Options.LockBudget while the database cannot be reached. An instance that must not be
+// alive is ErrOldVersionLive at once; whoever wants to wait for it runs Work.
 func (m *Migrator) Run(ctx context.Context, id string) error {
+	var silent time.Time // since when the database cannot be reached
 	for {
 		wait, err := m.turn(ctx, id)
-		if err != nil || wait == 0 {
+		switch {
+		case ctx.Err() != nil && err != nil:
 			return err
+		case errors.Is(err, ErrFenced): // another goes on with it
+			wait, silent = m.o.Poll, time.Time{}
+		case err != nil && lost(err):
+			if silent.IsZero() {
+				silent = time.Now()
+			}
+			if time.Since(silent) > m.o.LockBudget {
+				return err
+			}
+			wait = m.o.Poll
+			m.o.Observe(ctx, Event{Kind: Retried, ID: id, Err: err, Took: wait})
+		case err != nil || wait == 0:
+			return err
+		default:
+			silent = time.Time{}
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
-	}
-}
-
-// Work carries out whatever is ordered of any change, by anybody, until ctx ends. Several
-// processes may do so: each change has one at work. Errors are told to the observer, and
-// the changes tried again after Options.Poll, those apart that need a person: their
-// State.Failed says why, and a new order, or Run, tries them again.
-func (m *Migrator) Work(ctx context.Context) error {
-	for {
-		records, err := m.db.List(ctx)
-		if err != nil {
-			m.o.Observe(ctx, Event{Kind: Failed, Err: err})
-		}
-		for _, r := range records {
-			if a, err := next(r, time.Time{}); r.Kind != Coupled || r.State.Failed != "" || err == nil && (a.act == actNothing || a.act == actPaused) {
-				continue
-			}
-			if _, err := m.turn(ctx, r.ID); err != nil && ctx.Err() == nil {
-				m.o.Observe(ctx, Event{Kind: Failed, ID: r.ID, Phase: r.State.Phase, Err: err})
-			}
-		}
-		if err := sleep(ctx, m.o.Poll); err != nil {
-			return err
-		}
-	}
-}
-
-// sleep waits, or returns why ctx ended.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
 	}
 }

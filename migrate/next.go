@@ -36,6 +36,9 @@ type action struct {
 // again after everything that happens, so a crash between two answers changes nothing.
 func next(r Record, now time.Time) (action, error) {
 	phase, want := r.State.Phase, r.Order.Want
+	if r.State.Version > StateVersion {
+		return action{}, fmt.Errorf("migrate: %s: its state is of version %d, and this program knows up to %d: let a newer one carry it out", r.ID, r.State.Version, StateVersion)
+	}
 	if len(r.State.Steps) != len(r.Script.Steps) {
 		return action{}, fmt.Errorf("migrate: %s: the record has %d steps and its script %d", r.ID, len(r.State.Steps), len(r.Script.Steps))
 	}
@@ -157,25 +160,25 @@ func (r Record) guard(a action, ttl time.Duration) (*Guard, error) {
 // enter is the state in a phase.
 func (s State) enter(p Phase, now time.Time) State {
 	s = s.saved()
-	s.Phase, s.Failed = p, ""
+	s.Phase = p
 	s.Entered[p] = now
 	s.Hidden = s.Hidden && p != RolledBack || p == Soaking
 	return s
 }
 
-// saved is the state with the Rev it is saved under.
+// saved is the state with the Rev it is saved under. Whatever goes on has not failed.
 func (s State) saved() State {
 	s = s.clone()
 	s.Rev++
 	s.Version = StateVersion
+	s.Failed, s.FailedUnder = "", 0
 	return s
 }
 
 // did is the state after a step.
 func (r Record) did(i int, took time.Duration, now time.Time) State {
 	s := r.State.saved()
-	s.Steps[i] = StepState{Begun: r.Script.Steps[i].Alone, Done: true, Took: took}
-	s.Failed = ""
+	s.Steps[i] = StepState{Begun: r.Script.Steps[i].Alone, Done: true, Took: took, Shards: s.Steps[i].Shards}
 	if r.Script.Steps[i].Phase == Soaking { // it soaks from the last step on
 		s.Entered[Soaking] = now
 	}
@@ -187,7 +190,6 @@ func (r Record) did(i int, took time.Duration, now time.Time) State {
 func (r Record) undid(i int) State {
 	s := r.State.saved()
 	s.Steps[i] = StepState{}
-	s.Failed = ""
 	s.Hidden = false
 	for j, step := range r.Script.Steps {
 		if step.Phase == Soaking && (s.Steps[j].Begun || s.Steps[j].Done) {

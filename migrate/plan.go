@@ -12,11 +12,11 @@ import (
 // Plan is what a change would do to a database as it is now.
 type Plan struct {
 	// Database is its kind.
-	Database string
-	Change   Change
-	Script   Script
-	// LockTimeout bounds the wait of each statement for a lock.
-	LockTimeout time.Duration
+	Database string `json:"database"`
+	Change   Change `json:"change"`
+	Script   Script `json:"script"`
+	// LockTimeout bounds the wait of each statement for a lock; nanoseconds in JSON.
+	LockTimeout time.Duration `json:"lockTimeout"`
 }
 
 // String prints the plan: each step with its statements, whom its locks stop, and what

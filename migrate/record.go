@@ -19,7 +19,7 @@ type Record struct {
 	// App and New are the change's.
 	App string   `json:"app,omitempty"`
 	New []string `json:"new,omitempty"`
-	// Spec is the change as it was given, as JSON.
+	// Change is as it was given.
 	Change Change `json:"change,omitzero"`
 	// Script is frozen when the record is made.
 	Script Script `json:"script,omitzero"`
@@ -60,8 +60,10 @@ type State struct {
 	// Hidden says that the old side is not there under its name: a version that needs it
 	// cannot register.
 	Hidden bool `json:"hidden,omitempty"`
-	// Failed is why it does not go on by itself; empty if it does.
-	Failed string `json:"failed,omitempty"`
+	// Failed is why it does not go on by itself; empty if it does. Work leaves it alone
+	// until there is an order after number FailedUnder.
+	Failed      string `json:"failed,omitempty"`
+	FailedUnder uint64 `json:"failedUnder,omitempty"`
 	// By is who ran it last.
 	By string `json:"by,omitempty"`
 }
@@ -77,6 +79,8 @@ type StepState struct {
 	Done bool `json:"done,omitempty"`
 	// Took is how long it took in the end, in nanoseconds.
 	Took time.Duration `json:"took,omitempty"`
+	// Shards is how many parts a walk was begun in, which stays as it is; 0 is one.
+	Shards int `json:"shards,omitempty"`
 }
 
 // Order is what is wanted of a change.
@@ -91,6 +95,8 @@ type Order struct {
 	// By and Why say who wants it.
 	By  string `json:"by,omitempty"`
 	Why string `json:"why,omitempty"`
+	// N counts the orders of a record. The Migrator sets it.
+	N uint64 `json:"n,omitempty"`
 }
 
 // Progress is how far a walk is.

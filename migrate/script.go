@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"time"
 )
@@ -98,6 +99,25 @@ type Note struct {
 	Why string `json:"why"`
 	// Fix is what to do about it, if anything.
 	Fix string `json:"fix,omitempty"`
+}
+
+// check says what is wrong with a script by itself: nothing that a user could mend.
+func (s Script) check() error {
+	phase := Expanding
+	for i, step := range s.Steps {
+		switch {
+		case step.Phase < phase:
+			return fmt.Errorf("step %d (%s) is of %v and stands after one of %v", i+1, step.Name, step.Phase, phase)
+		case step.Phase == Ready, step.Phase == Switched, step.Phase > Contracting:
+			return fmt.Errorf("step %d (%s) is of %v, in which nothing runs", i+1, step.Name, step.Phase)
+		case step.Alone && step.Holds == "":
+			return fmt.Errorf("step %d (%s) is Alone and has no Holds", i+1, step.Name)
+		case step.Phase == Contracting && len(step.Undo) > 0:
+			return fmt.Errorf("step %d (%s) is of %v and has an Undo", i+1, step.Name, step.Phase)
+		}
+		phase = step.Phase
+	}
+	return nil
 }
 
 // Digest identifies what the change says, whatever a database makes of it.

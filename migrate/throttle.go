@@ -35,7 +35,7 @@ func (t Throttle) withDefaults() Throttle {
 	if t.Batch <= 0 {
 		t.Batch = 50 * time.Millisecond
 	}
-	if t.Duty <= 0 || t.Duty > 1 {
+	if !(t.Duty > 0 && t.Duty <= 1) { // NaN too
 		t.Duty = 0.5
 	}
 	if t.Lag <= 0 {
@@ -44,7 +44,7 @@ func (t Throttle) withDefaults() Throttle {
 	if t.Snapshot <= 0 {
 		t.Snapshot = time.Minute
 	}
-	if t.Log <= 0 {
+	if !(t.Log > 0) {
 		t.Log = 0.8
 	}
 	t.Workers = max(t.Workers, 1)
@@ -82,7 +82,15 @@ func (g *governor) batch(b Batch) time.Duration {
 		g.size = b.Size + max(1, b.Size/4)
 	}
 	duty := max(g.Duty*g.ease*g.health, dutyFloor)
-	return time.Duration(float64(b.Took) * (1 - duty) / duty)
+	took := min(b.Took, 2*g.Batch) // one batch that hung says nothing about the next
+	return time.Duration(float64(took) * (1 - duty) / duty)
+}
+
+// halve makes the next batch smaller. A size that the database is still to choose stays so.
+func (g *governor) halve() {
+	if g.size > 1 {
+		g.size /= 2
+	}
 }
 
 // pressure learns how the database bears it. It returns why the walk should wait, if so.
@@ -97,7 +105,7 @@ func (g *governor) pressure(p Pressure) string {
 		g.usual = p.Commit
 	}
 	if p.Blocked > g.Blocked {
-		g.size = max(1, g.size/2)
+		g.halve()
 	}
 	if p.Blocked > g.Blocked || p.Log > g.Log || g.usual > 0 && p.Commit > slowCommit*g.usual {
 		g.ease = max(g.ease/2, dutyFloor)

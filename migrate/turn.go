@@ -8,22 +8,32 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
 // turn takes the lease of a change and works until what is wanted is reached. Where it has
 // to wait it gives the lease back and returns for how long.
 func (m *Migrator) turn(ctx context.Context, id string) (time.Duration, error) {
+	if !m.claim(id) { // the lease would not tell this process from itself
+		return m.o.Poll, nil
+	}
+	defer m.release(id)
 	r, err := m.db.Load(ctx, id)
 	if err != nil {
 		return 0, err
 	}
-	if a, err := next(r, time.Time{}); err != nil || a.act == actNothing {
+	a, err := next(r, time.Time{})
+	switch {
+	case err != nil || a.act == actNothing:
 		return 0, err
+	case a.act == actPaused:
+		m.tell(ctx, r, Event{Kind: Waiting, Why: r.paused()})
+		return m.o.Poll, nil
 	}
 	s, err := m.db.Lock(ctx, "change:"+id, m.o.Owner, m.o.Lease)
-	if errors.Is(err, ErrBusy) {
-		m.tell(ctx, r, Event{Kind: Waiting, Why: err.Error()})
+	if busy := (*BusyError)(nil); errors.As(err, &busy) {
+		m.tell(ctx, r, Event{Kind: Waiting, Why: busy.Owner + " is at work"})
 		return m.o.Poll, nil
 	}
 	if err != nil {
@@ -66,8 +76,31 @@ func (m *Migrator) renewing(ctx context.Context, s Session) (_ context.Context, 
 	}
 }
 
+// claim keeps two calls on one Migrator from one change.
+func (m *Migrator) claim(id string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.claimed[id] {
+		return false
+	}
+	m.claimed[id] = true
+	return true
+}
+
+func (m *Migrator) claims(id string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.claimed[id]
+}
+
+func (m *Migrator) release(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.claimed, id)
+}
+
 // step does the next thing, with another try for what may be tried again, and records a
-// failure that may not.
+// failure that needs a person.
 func (m *Migrator) step(ctx context.Context, s Session, id string) (time.Duration, error) {
 	var spent time.Duration
 	for attempt := 1; ; attempt++ {
@@ -77,9 +110,9 @@ func (m *Migrator) step(ctx context.Context, s Session, id string) (time.Duratio
 		}
 		wait, err := m.act(ctx, s, r)
 		switch {
-		case err == nil, ctx.Err() != nil, errors.Is(err, ErrFenced), errors.Is(err, ErrOldVersionLive):
+		case err == nil, ctx.Err() != nil, errors.Is(err, ErrFenced), held(err), lost(err):
 			return wait, err
-		case spent < m.o.LockBudget && (errors.Is(err, ErrLockTimeout) || errors.Is(err, ErrRetry)):
+		case spent < m.o.LockBudget && passing(err):
 			pause := 500*time.Millisecond + rand.N(1500*time.Millisecond)
 			m.tell(ctx, r, Event{Kind: Retried, Attempt: attempt, Took: pause, Err: err})
 			if err := sleep(ctx, pause); err != nil {
@@ -99,8 +132,17 @@ func (m *Migrator) failed(ctx context.Context, s Session, id string, why error) 
 		return err
 	}
 	state := r.State.saved()
-	state.Failed, state.By = why.Error(), m.o.Owner
+	state.Failed, state.FailedUnder, state.By = bounded(why.Error()), r.Order.N, m.o.Owner
 	return s.Do(ctx, id, Work{}, state)
+}
+
+// bounded keeps what a database says from growing a record without end.
+func bounded(text string) string {
+	const most = 2000
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 // act does what the record needs next.
@@ -135,7 +177,7 @@ func (m *Migrator) act(ctx context.Context, s Session, r Record) (time.Duration,
 		m.tell(ctx, r, Event{Kind: Waiting, Why: "soaking until " + a.until.UTC().Format(time.DateTime)})
 		return min(m.o.Poll, a.until.Sub(now)), nil
 	case actPaused:
-		m.tell(ctx, r, Event{Kind: Waiting, Why: fmt.Sprintf("paused by %s: %s", r.Order.By, r.Order.Why)})
+		m.tell(ctx, r, Event{Kind: Waiting, Why: r.paused()})
 		return m.o.Poll, nil
 	case actNothing:
 	}
@@ -256,7 +298,18 @@ func (m *Migrator) statements(ctx context.Context, r Record, step string, statem
 	}
 }
 
+// tell tells an event. A wait is told once, until something else happens.
 func (m *Migrator) tell(ctx context.Context, r Record, e Event) {
 	e.ID, e.Phase = r.ID, r.State.Phase
-	m.o.Observe(ctx, e)
+	waits := ""
+	if e.Kind == Waiting || e.Kind == Throttled {
+		waits = e.Why
+	}
+	m.mu.Lock()
+	known := waits != "" && m.waits[r.ID] == waits
+	m.waits[r.ID] = waits
+	m.mu.Unlock()
+	if !known {
+		m.o.Observe(ctx, e)
+	}
 }

@@ -6,6 +6,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -15,14 +16,27 @@ import (
 func (m *Migrator) walk(ctx context.Context, s Session, r Record, i int) (time.Duration, error) {
 	w := walker{m: m, s: s, r: r, i: i, g: newGovernor(m.o.Throttle), began: time.Now()}
 	w.r.Progress = nil
+	known := false
 	for _, p := range r.Progress {
 		if p.Step == i {
-			w.last, w.from = p, p.Seen
+			w.last, w.from, known = p, p.Seen, true
 		}
 	}
-	if w.last.Done && r.Script.Steps[i].Walk.Verify {
+	verify := r.Script.Steps[i].Walk.Verify
+	if w.last.Done && verify {
 		w.restart = true // it found rows that were wrong; look again
 	}
+	shards := max(r.State.Steps[i].Shards, 1)
+	if n := w.g.Workers; shards < n && !known && !verify {
+		// Where the shards meet depends on how many they are, so that is settled first.
+		state := r.State.saved()
+		state.Steps[i].Shards = n
+		if err := s.Do(ctx, r.ID, Work{}, state); err != nil {
+			return 0, err
+		}
+		return time.Millisecond, nil
+	}
+	w.done = make([]bool, shards)
 	return w.run(ctx)
 }
 
@@ -38,30 +52,48 @@ type walker struct {
 	last    Progress
 	sample  []string
 	restart bool
+	done    []bool // of each shard
+	refused time.Duration
 }
 
 func (w *walker) run(ctx context.Context) (time.Duration, error) {
 	step := w.r.Script.Steps[w.i]
+	var pause time.Duration
 	for {
 		if time.Since(w.looked) >= w.m.o.Poll {
 			if changed, err := w.look(ctx); err != nil || changed {
 				return time.Millisecond, err // the next turn sees to it
 			}
 		}
+		if pause > 0 { // an order is seen within a long pause, too
+			part := min(pause, w.m.o.Poll)
+			if err := sleep(ctx, part); err != nil {
+				return 0, err
+			}
+			pause -= part
+			continue
+		}
 		b, err := w.batch(ctx)
-		if errors.Is(err, ErrLockTimeout) || errors.Is(err, ErrRetry) {
-			w.g.size = max(1, w.g.size/2)
-		}
-		if err != nil {
+		switch {
+		case err != nil && passing(err) && w.refused < w.m.o.LockBudget:
+			pause = w.retry(ctx, step, err)
+		case err != nil:
 			return 0, err
-		}
-		if b.Done {
+		case b.Done:
 			return again, w.verdict(step)
-		}
-		if err := sleep(ctx, w.g.batch(b)); err != nil {
-			return 0, err
+		default:
+			pause, w.refused = w.g.batch(b), 0
 		}
 	}
+}
+
+// retry returns the pause before a batch that was refused is tried again, smaller.
+func (w *walker) retry(ctx context.Context, step Step, err error) time.Duration {
+	w.g.halve()
+	pause := 50*time.Millisecond + rand.N(200*time.Millisecond)
+	w.refused += pause + w.m.o.LockTimeout
+	w.m.tell(ctx, w.r, Event{Kind: Retried, Step: step.Name, Err: err, Took: pause})
+	return pause
 }
 
 // verdict is an error if a walk that verifies found rows that are wrong.
@@ -102,16 +134,20 @@ func (w *walker) look(ctx context.Context) (bool, error) {
 	}
 }
 
-// batch does one batch in each shard that is not at its end.
+// batch does one batch in each shard that is not at its end, Workers at a time.
 func (w *walker) batch(ctx context.Context) (Batch, error) {
-	n := w.g.Workers
-	if w.r.Script.Steps[w.i].Walk.Verify {
-		n = 1
-	}
+	n := len(w.done)
 	results, errs := make([]Batch, n), make([]error, n)
 	var group sync.WaitGroup
+	turns := make(chan struct{}, w.g.Workers)
 	for shard := range n {
+		if w.done[shard] {
+			results[shard].Done = true
+			continue
+		}
+		turns <- struct{}{}
 		group.Go(func() {
+			defer func() { <-turns }()
 			results[shard], errs[shard] = w.s.Batch(ctx, BatchOrder{
 				ID: w.r.ID, Step: w.i, Walk: *w.r.Script.Steps[w.i].Walk, Size: w.g.size, Shard: shard, Shards: n,
 				Restart: w.restart, LockTimeout: w.m.o.LockTimeout,
@@ -119,19 +155,20 @@ func (w *walker) batch(ctx context.Context) (Batch, error) {
 		})
 	}
 	group.Wait()
-	w.restart = false
-	if err := errors.Join(errs...); err != nil {
-		return Batch{}, err
-	}
-	all := results[0]
-	for _, b := range results[1:] {
-		all.Rows, all.Seen = all.Rows+b.Rows, all.Seen+b.Seen
+	all := Batch{Done: true}
+	for shard, b := range results {
+		w.done[shard] = b.Done
+		all.Rows, all.Seen, all.Size = all.Rows+b.Rows, all.Seen+b.Seen, max(all.Size, b.Size)
 		all.Took, all.Done = max(all.Took, b.Took), all.Done && b.Done
-		if b.Progress.Seen > all.Progress.Seen {
+		if b.Progress.Seen >= all.Progress.Seen && b.Progress.Total > 0 {
 			all.Progress = b.Progress
 		}
 		all.Sample = append(all.Sample, b.Sample...)
 	}
+	if err := errors.Join(errs...); err != nil {
+		return Batch{}, err
+	}
+	w.restart = false
 	w.sample = append(w.sample, all.Sample...)[:min(len(w.sample)+len(all.Sample), 5)]
 	w.last = w.measured(all.Progress)
 	w.m.tell(ctx, w.r, Event{Kind: Advanced, Step: w.r.Script.Steps[w.i].Name, Took: all.Took, Progress: w.last})

@@ -17,6 +17,9 @@ import (
 // Register says that an instance is alive; see migrate.Database. It locks the records of
 // the app, which a save with a guard does too: one of the two comes first.
 func (s *Store) Register(ctx context.Context, i migrate.Instance) error {
+	if i.App == "" || i.Version == "" || i.ID == "" {
+		return fmt.Errorf("%s: instance %q: fields App, Version and ID must be given", s.d.Name, i)
+	}
 	return s.write(ctx, 0, func(tx *sql.Tx) error {
 		if err := s.retired(ctx, tx, i); err != nil {
 			return err

@@ -77,17 +77,16 @@ func (x *Session) Fence() uint64 { return uint64(x.fence) } //nolint:gosec // co
 
 // Renew makes the lease last from now.
 func (x *Session) Renew(ctx context.Context) error {
-	return x.s.write(ctx, 0, func(tx *sql.Tx) error {
-		done, err := tx.ExecContext(ctx, "UPDATE rheostat_lease SET until = "+x.s.d.Micros+" + ? WHERE name = ? AND fence = ? AND owner = ?",
-			x.lease.Microseconds(), x.name, x.fence, x.owner)
-		if err != nil {
+	return x.Tx(ctx, 0, func(tx *sql.Tx) error {
+		var owner string
+		if err := tx.QueryRowContext(ctx, "SELECT owner FROM rheostat_lease WHERE name = ?", x.name).Scan(&owner); err != nil {
 			return err
 		}
-		if n, err := done.RowsAffected(); err != nil || n == 1 {
-			return err
+		if owner != x.owner {
+			return fmt.Errorf("%s: the session of %s is closed", x.s.d.Name, x.name)
 		}
-		// Nothing changed, or it is as it was to the microsecond.
-		return x.fenced(ctx, tx, x.s.d.ForUpdate)
+		_, err := tx.ExecContext(ctx, "UPDATE rheostat_lease SET until = "+x.s.d.Micros+" + ? WHERE name = ?", x.lease.Microseconds(), x.name)
+		return err
 	})
 }
 

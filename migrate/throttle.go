@@ -4,11 +4,13 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
 
-// Throttle says how hard a backfill may work. The zero Throttle is gentle.
+// Throttle says how hard a backfill may work. The zero Throttle is gentle. A Database with
+// a method DefaultThrottle() Throttle knows better what zeros should be.
 type Throttle struct {
 	// Batch is the time that one batch should take. 0 is 50 milliseconds.
 	Batch time.Duration
@@ -29,6 +31,19 @@ type Throttle struct {
 	Health func(context.Context) (float64, error)
 	// Workers walk side by side. 0 is 1; more is faster and harder on others.
 	Workers int
+}
+
+// of is the throttle for a database, which may have defaults of its own.
+func (t Throttle) of(db Database) Throttle {
+	own, ok := db.(interface{ DefaultThrottle() Throttle })
+	if !ok {
+		return t
+	}
+	d := own.DefaultThrottle()
+	t.Batch, t.Duty, t.Blocked = cmp.Or(t.Batch, d.Batch), cmp.Or(t.Duty, d.Duty), cmp.Or(t.Blocked, d.Blocked)
+	t.Lag, t.Snapshot, t.Log = cmp.Or(t.Lag, d.Lag), cmp.Or(t.Snapshot, d.Snapshot), cmp.Or(t.Log, d.Log)
+	t.Workers = cmp.Or(t.Workers, d.Workers)
+	return t
 }
 
 func (t Throttle) withDefaults() Throttle {

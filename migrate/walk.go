@@ -14,7 +14,7 @@ import (
 // walk does batches until the walk is at its end, the change is paused, or something else
 // is wanted of it.
 func (m *Migrator) walk(ctx context.Context, s Session, r Record, i int) (time.Duration, error) {
-	w := walker{m: m, s: s, r: r, i: i, g: newGovernor(m.o.Throttle), began: time.Now()}
+	w := walker{m: m, s: s, r: r, i: i, g: newGovernor(m.o.Throttle.of(m.db)), began: time.Now()}
 	w.r.Progress = nil
 	known := false
 	for _, p := range r.Progress {

@@ -1,0 +1,47 @@
+// Copyright The rheostat Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlite
+
+import "strings"
+
+// quote makes a name an identifier.
+func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+// text makes a string literal.
+func text(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+// listed is names, each written by f.
+func listed(names []string, f func(string) string) string {
+	parts := make([]string, len(names))
+	for i, n := range names {
+		parts[i] = f(n)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// mentions says whether an expression may use a name: whether it is there, in any case,
+// as a word. It may say yes of a string or a comment, which does no harm.
+func mentions(expr, name string) bool {
+	expr, name = strings.ToLower(expr), strings.ToLower(name)
+	for from := 0; ; {
+		i := strings.Index(expr[from:], name)
+		if i < 0 || name == "" {
+			return false
+		}
+		i += from
+		if !wordAt(expr, i-1) && !wordAt(expr, i+len(name)) {
+			return true
+		}
+		from = i + 1
+	}
+}
+
+// wordAt says whether a name goes on at i.
+func wordAt(s string, i int) bool {
+	if i < 0 || i >= len(s) {
+		return false
+	}
+	c := s[i]
+	return c == '_' || c == '$' || c >= 0x80 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z'
+}

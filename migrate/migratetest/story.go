@@ -46,6 +46,12 @@ type life struct {
 // String tells which life it is.
 func (l *life) String() string { return fmt.Sprintf("%s, %s, %v", l.name, l.mode, l.reached) }
 
+// instance is one of the life's own app: a change that was done retires the old versions of
+// its app for good.
+func (l *life) instance(version, id string) migrate.Instance {
+	return migrate.Instance{App: l.change.App, Version: version, ID: id}
+}
+
 // value is a value from a number.
 func (l *life) value(n int) string {
 	if l.numbers > 0 {
@@ -64,7 +70,7 @@ func (r *run) begin(s story, hard bool, rows int, mode string) *life {
 	if hard {
 		l.names = names{"t": `Order's "Items` + n, "u": `Select ` + n, "id": "Id", "v": "group", "w": `New "Mail`, "x": `An Index` + n}
 	}
-	l.change = migrate.Change{ID: "story-" + n, App: "shop", New: []string{"v2"}, Soak: time.Millisecond, Ops: s.ops(r, l.names)}
+	l.change = migrate.Change{ID: "story-" + n, App: "shop-" + n, New: []string{"v2"}, Soak: time.Millisecond, Ops: s.ops(r, l.names)}
 	for _, statement := range s.create {
 		r.exec(r.sql(l.names, statement))
 	}
@@ -77,6 +83,11 @@ func (r *run) begin(s story, hard bool, rows int, mode string) *life {
 	}
 	l.catalog = r.catalog()
 	return l
+}
+
+// instance is one of the story's program.
+func (l *life) instance(version string) migrate.Instance {
+	return migrate.Instance{App: l.change.App, Version: version, ID: "a"}
 }
 
 func (r *run) catalog() string {
@@ -343,8 +354,8 @@ func (r *run) forward(s story, hard bool) {
 		return
 	}
 	db := r.Database
-	r.must("Register", db.Register(r.ctx, shop("v1", l.change.ID)))
-	r.must("Register", db.Register(r.ctx, shop("v2", l.change.ID)))
+	r.must("Register", db.Register(r.ctx, l.instance("v1", "a")))
+	r.must("Register", db.Register(r.ctx, l.instance("v2", "a")))
 	stop := l.background()
 	defer stop()
 	m := l.migrator(&watched{})
@@ -357,7 +368,7 @@ func (r *run) forward(s story, hard bool) {
 	}
 	stop()
 	l.everything(l.old, "the old version")
-	r.must("Unregister", db.Unregister(r.ctx, shop("v1", l.change.ID)))
+	r.must("Unregister", db.Unregister(r.ctx, l.instance("v1", "a")))
 	r.must(l.String(), m.Reach(r.ctx, l.change, migrate.Done))
 	l.ended(migrate.Done)
 }
@@ -378,7 +389,10 @@ func (r *run) dies(s story, n int, late, back bool) bool {
 	mode := fmt.Sprintf("died %s save %d, then %s", map[bool]string{true: "after", false: "before"}[late], n, map[bool]string{true: "back", false: "on"}[back])
 	l := r.begin(s, false, min(r.Rows, 40), mode)
 	defer l.finish()
-	r.must("Register", r.Database.Register(r.ctx, shop("v2", "a")))
+	if n == 1 && !l.safe() {
+		return false
+	}
+	r.must("Register", r.Database.Register(r.ctx, l.instance("v2", "a")))
 	err := l.migrator(&watched{at: n, late: late}).Reach(r.ctx, l.change, migrate.Done)
 	if err == nil {
 		l.ended(migrate.Done)
@@ -390,7 +404,7 @@ func (r *run) dies(s story, n int, late, back bool) bool {
 	}
 	m := l.migrator(&watched{})
 	if back {
-		r.must("Unregister", r.Database.Unregister(r.ctx, shop("v2", "a")))
+		r.must("Unregister", r.Database.Unregister(r.ctx, l.instance("v2", "a")))
 		l.back(m, n)
 	} else {
 		r.must(l.String(), m.Reach(r.ctx, l.change, migrate.Done))
@@ -410,7 +424,7 @@ func (l *life) back(m *migrate.Migrator, n int) {
 	err = m.Rollback(r.ctx, l.change.ID, "the suite wants it")
 	if !rec.State.Phase.Returns() {
 		r.is(l.String()+": Rollback", err, migrate.ErrContracted)
-		r.must("Register", r.Database.Register(r.ctx, shop("v2", "a")))
+		r.must("Register", r.Database.Register(r.ctx, l.instance("v2", "a")))
 		r.must(l.String(), m.Reach(r.ctx, l.change, migrate.Done))
 		l.ended(migrate.Done)
 		return

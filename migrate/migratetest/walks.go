@@ -52,7 +52,7 @@ var walkCases = []testCase{
 		run: func(r *run) {
 			l, i := r.walking("fenced", false)
 			defer l.finish()
-			old := r.lock(r.Database, l.change.ID, "ann")
+			old := r.lock(r.Database, l.change.ID, "runner")
 			r.must("Close", old.Close(r.ctx))
 			s := r.lock(r.other(), l.change.ID, "bob")
 			before := r.load(l.change.ID).Progress
@@ -70,7 +70,7 @@ var walkCases = []testCase{
 		run: func(r *run) {
 			l, i := r.walking("restart", true)
 			defer l.finish()
-			s := r.lock(r.Database, l.change.ID, "ann")
+			s := r.lock(r.Database, l.change.ID, "runner")
 			for range 2 {
 				order := l.batch(i)
 				order.Restart = true
@@ -94,7 +94,7 @@ var walkCases = []testCase{
 		run: func(r *run) {
 			l, i := r.walking("verify", true)
 			defer l.finish()
-			s := r.lock(r.Database, l.change.ID, "ann")
+			s := r.lock(r.Database, l.change.ID, "runner")
 			order := l.batch(i)
 			order.Walk.Pending = r.sql(l.names, "[id] >= 3 AND [id] < 10")
 			var rows, seen int64
@@ -126,7 +126,7 @@ var walkCases = []testCase{
 		run: func(r *run) {
 			l, i := r.walking("shards", false)
 			defer l.finish()
-			s := r.lock(r.Database, l.change.ID, "ann")
+			s := r.lock(r.Database, l.change.ID, "runner")
 			var rows int64
 			var last migrate.Batch
 			for shard := range 3 {
@@ -185,6 +185,8 @@ func (r *run) walking(mode string, verify bool) (*life, int) {
 	if err := l.migrator(w).Reach(r.ctx, l.change, migrate.Ready); !errors.Is(err, errDead) {
 		r.Fatalf("a process that was to die before the walk says %v", err)
 	}
+	// Nobody waits for the dead one's lease to run out.
+	r.must("Close", r.lock(r.Database, l.change.ID, "runner").Close(r.ctx))
 	return l, i
 }
 
@@ -203,7 +205,7 @@ func (r *run) through(l *life, i int, trouble func()) {
 		var s migrate.Session
 		r.eventually("Lock", func() (ok bool) {
 			var err error
-			s, err = r.other().Lock(r.ctx, "change:"+l.change.ID, "ann", lease)
+			s, err = r.other().Lock(r.ctx, "change:"+l.change.ID, "runner", lease)
 			return err == nil
 		})
 		for range 1 + rand.IntN(8) {

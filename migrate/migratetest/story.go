@@ -85,11 +85,6 @@ func (r *run) begin(s story, hard bool, rows int, mode string) *life {
 	return l
 }
 
-// instance is one of the story's program.
-func (l *life) instance(version string) migrate.Instance {
-	return migrate.Instance{App: l.change.App, Version: version, ID: "a"}
-}
-
 func (r *run) catalog() string {
 	if r.Catalog == nil {
 		return ""

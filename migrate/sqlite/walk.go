@@ -104,7 +104,7 @@ func (v *value) UnmarshalJSON(text []byte) error {
 // one shard does it all and the others have nothing to do.
 func (s *session) Batch(ctx context.Context, o migrate.BatchOrder) (migrate.Batch, error) {
 	if o.Shard > 0 {
-		return migrate.Batch{Size: max(o.Size, 1), Done: true}, s.Check(ctx)
+		return s.idle(ctx, o)
 	}
 	b := batch{BatchOrder: o, s: s}
 	b.Size = max(o.Size, 1)
@@ -129,6 +129,16 @@ func (s *session) Batch(ctx context.Context, o migrate.BatchOrder) (migrate.Batc
 		b.out.Took += b.looked // it read before it took the lock
 	}
 	return b.out, nil
+}
+
+// idle is the batch of a shard that has nothing to do.
+func (s *session) idle(ctx context.Context, o migrate.BatchOrder) (migrate.Batch, error) {
+	b := migrate.Batch{Size: max(o.Size, 1), Done: true}
+	err := s.Check(ctx)
+	if err == nil {
+		b.Progress, err = s.Progress(ctx, s.d.DB(), o.ID, o.Step)
+	}
+	return b, classify(err)
 }
 
 type batch struct {

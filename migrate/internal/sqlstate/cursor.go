@@ -50,9 +50,9 @@ func (x *Session) Save(ctx context.Context, tx *sql.Tx, c Cursor) error {
 	return err
 }
 
-// Progress is that of a whole walk, over its shards, as tx sees it.
-func (x *Session) Progress(ctx context.Context, tx *sql.Tx, id string, step int) (migrate.Progress, error) {
-	all, err := progress(ctx, tx, "WHERE id = ? AND step = ? ", id, step)
+// Progress is that of a whole walk, over its shards, as a transaction or a database sees it.
+func (x *Session) Progress(ctx context.Context, q querier, id string, step int) (migrate.Progress, error) {
+	all, err := progress(ctx, q, "WHERE id = ? AND step = ? ", id, step)
 	if err != nil || len(all[id]) == 0 {
 		return migrate.Progress{Step: step}, err
 	}

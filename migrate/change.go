@@ -22,7 +22,8 @@ type Change struct {
 	// that none do; contracting then needs Unguarded.
 	App string `json:"app,omitempty"`
 	// New are the versions of App that work without the old side. Every other version
-	// is taken to need it.
+	// is taken to need it, unless its instances say that they know the change; see
+	// [Instance].
 	New []string `json:"new,omitempty"`
 	// Unguarded is the owner's word, with the reason, that contracting is safe though
 	// nothing tells which versions are alive.

@@ -43,7 +43,8 @@ type Database interface {
 
 	// Register says that an instance is alive now. It fails with ErrRetired if the State of
 	// a change of the instance's App is Hidden and its version is not among the change's
-	// New. It and a save that has a Guard exclude each other.
+	// New. Before that it adds the version to New of the changes of the App that the
+	// instance Knows. It and a save that has a Guard exclude each other.
 	Register(ctx context.Context, i Instance) error
 	// Unregister forgets an instance, whether or not it is there.
 	Unregister(ctx context.Context, i Instance) error

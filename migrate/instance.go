@@ -15,6 +15,11 @@ type Instance struct {
 	Version string `json:"version"`
 	// ID tells copies apart, such as the host's name with a number.
 	ID string `json:"id"`
+	// Knows are the IDs of changes that this version was written for: it works without
+	// their old side. To register makes its Version one of their New, so that versions
+	// which nobody had thought of when a change began are not taken for old ones. A
+	// program says so for as long as a change may be on record.
+	Knows []string `json:"knows,omitempty"`
 	// Seen is when it was last heard of, by the database's clock.
 	Seen time.Time `json:"seen,omitzero"`
 }

@@ -234,7 +234,11 @@ func (d *Memory) Register(ctx context.Context, i Instance) error {
 		if err := i.check(); err != nil {
 			return err
 		}
-		for _, r := range d.records {
+		for k, r := range d.records {
+			if r.App == i.App && slices.Contains(i.Knows, r.ID) && !slices.Contains(r.New, i.Version) {
+				r.New = append(slices.Clone(r.New), i.Version)
+				d.records[k].New = r.New
+			}
 			if r.App == i.App && r.State.Hidden && !slices.Contains(r.New, i.Version) {
 				return fmt.Errorf("%w: %s needs what %s has taken away", ErrRetired, i, r.ID)
 			}

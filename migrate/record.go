@@ -16,7 +16,8 @@ type Record struct {
 	Kind Kind `json:"kind"`
 	// Digest is the change's, or the file's checksum.
 	Digest string `json:"digest"`
-	// App and New are the change's.
+	// App and New are the change's. Later versions that know the change add themselves
+	// to New.
 	App string   `json:"app,omitempty"`
 	New []string `json:"new,omitempty"`
 	// Change is as it was given.

@@ -72,6 +72,30 @@ var instanceCases = []testCase{
 		},
 	},
 	{
+		name: "a later version says which changes it knows",
+		why:  "nobody who writes a change can name the versions of next year: an instance that knows the change makes its version one of the new ones, for the guard and for registration, whatever phase it is in",
+		run: func(r *run) {
+			r.create("known")
+			r.create("unknown")
+			other := r.record("other's")
+			other.App = "till"
+			r.must("Create", r.Database.Create(r.ctx, other))
+			s := r.lock(r.Database, "known", "ann")
+			for range 2 {
+				r.must("Register", r.other().Register(r.ctx, knowing(shop("v4", "a"), "known", "other's", "nowhere")))
+			}
+			for id, want := range map[string][]string{"known": {"v2", "v3", "v4"}, "unknown": {"v2", "v3"}, "other's": {"v2", "v3"}} {
+				r.same("New of "+id, r.load(id).New, want)
+			}
+			g := &migrate.Guard{App: "shop", Versions: r.load("known").New, TTL: time.Minute}
+			r.must("Do under a guard", r.save(s, "known", migrate.Work{Guard: g}, func(s *migrate.State) { s.Hidden = true }))
+			r.same("New after a save", r.load("known").New, g.Versions)
+			r.must("Register of a version that was added", r.Database.Register(r.ctx, shop("v4", "b")))
+			r.must("Register of a version that adds itself", r.Database.Register(r.ctx, knowing(shop("v5", "a"), "known")))
+			r.is("Register of a version that knows another change", r.Database.Register(r.ctx, knowing(shop("v6", "a"), "unknown")), migrate.ErrRetired)
+		},
+	},
+	{
 		name: "a version whose side is hidden is retired",
 		why:  "an old version that starts after the old side was hidden would fail at its first query, or worse: it is told so before it has traffic",
 		run: func(r *run) {
@@ -87,10 +111,17 @@ var instanceCases = []testCase{
 				r.must("Register of another app", r.other().Register(r.ctx, migrate.Instance{App: "till", Version: "v1", ID: "a"}))
 				r.must("Unregister", r.Database.Unregister(r.ctx, shop("v1", "a")))
 			}
+			r.is("Register of a version nobody has heard of", r.Database.Register(r.ctx, shop("v4", "a")), migrate.ErrRetired)
 			r.must("Do", r.save(s, "hides", migrate.Work{}, func(s *migrate.State) { s.Hidden = false }))
 			r.must("Register after it was taken back", r.Database.Register(r.ctx, shop("v1", "b")))
 		},
 	},
+}
+
+// knowing is an instance that knows some changes.
+func knowing(i migrate.Instance, changes ...string) migrate.Instance {
+	i.Knows = changes
+	return i
 }
 
 // alive wants these instances, as "version id" in the order of that text.

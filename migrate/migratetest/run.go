@@ -28,6 +28,9 @@ func Run(t *testing.T, newSubject func(t *testing.T) Subject) {
 			if s.Races == 0 && testing.Short() {
 				s.Races = 100
 			}
+			if s.Stride == 0 && testing.Short() {
+				s.Stride = 3
+			}
 			c.try(t, s)
 		})
 	}

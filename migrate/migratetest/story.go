@@ -48,8 +48,8 @@ func (l *life) String() string { return fmt.Sprintf("%s, %s, %v", l.name, l.mode
 
 // instance is one of the life's own app: a change that was done retires the old versions of
 // its app for good.
-func (l *life) instance(version, id string) migrate.Instance {
-	return migrate.Instance{App: l.change.App, Version: version, ID: id}
+func (l *life) instance(version string) migrate.Instance {
+	return migrate.Instance{App: l.change.App, Version: version, ID: "a"}
 }
 
 // value is a value from a number.
@@ -349,8 +349,8 @@ func (r *run) forward(s story, hard bool) {
 		return
 	}
 	db := r.Database
-	r.must("Register", db.Register(r.ctx, l.instance("v1", "a")))
-	r.must("Register", db.Register(r.ctx, l.instance("v2", "a")))
+	r.must("Register", db.Register(r.ctx, l.instance("v1")))
+	r.must("Register", db.Register(r.ctx, l.instance("v2")))
 	stop := l.background()
 	defer stop()
 	m := l.migrator(&watched{})
@@ -363,7 +363,7 @@ func (r *run) forward(s story, hard bool) {
 	}
 	stop()
 	l.everything(l.old, "the old version")
-	r.must("Unregister", db.Unregister(r.ctx, l.instance("v1", "a")))
+	r.must("Unregister", db.Unregister(r.ctx, l.instance("v1")))
 	r.must(l.String(), m.Reach(r.ctx, l.change, migrate.Done))
 	l.ended(migrate.Done)
 }
@@ -387,7 +387,7 @@ func (r *run) dies(s story, n int, late, back bool) bool {
 	if n == 1 && !l.safe() {
 		return false
 	}
-	r.must("Register", r.Database.Register(r.ctx, l.instance("v2", "a")))
+	r.must("Register", r.Database.Register(r.ctx, l.instance("v2")))
 	err := l.migrator(&watched{at: n, late: late}).Reach(r.ctx, l.change, migrate.Done)
 	if err == nil {
 		l.ended(migrate.Done)
@@ -399,7 +399,7 @@ func (r *run) dies(s story, n int, late, back bool) bool {
 	}
 	m := l.migrator(&watched{})
 	if back {
-		r.must("Unregister", r.Database.Unregister(r.ctx, l.instance("v2", "a")))
+		r.must("Unregister", r.Database.Unregister(r.ctx, l.instance("v2")))
 		l.back(m, n)
 	} else {
 		r.must(l.String(), m.Reach(r.ctx, l.change, migrate.Done))
@@ -419,7 +419,7 @@ func (l *life) back(m *migrate.Migrator, n int) {
 	err = m.Rollback(r.ctx, l.change.ID, "the suite wants it")
 	if !rec.State.Phase.Returns() {
 		r.is(l.String()+": Rollback", err, migrate.ErrContracted)
-		r.must("Register", r.Database.Register(r.ctx, l.instance("v2", "a")))
+		r.must("Register", r.Database.Register(r.ctx, l.instance("v2")))
 		r.must(l.String(), m.Reach(r.ctx, l.change, migrate.Done))
 		l.ended(migrate.Done)
 		return

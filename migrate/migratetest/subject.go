@@ -59,6 +59,10 @@ type Subject struct {
 	// Rows is how many rows a table of a case has. 0 is 300.
 	Rows int
 
+	// Stride is how many saves lie between two at which the process of a case dies. 0 is one,
+	// so that it dies at each, or three with -short.
+	Stride int
+
 	// Races is how often a case tries to win a race. 0 is 1000, or 100 with -short.
 	Races int
 }
@@ -93,6 +97,9 @@ func (s Subject) withDefaults() Subject {
 	}
 	if s.Unsafe == nil {
 		s.Unsafe = func(migrate.Op) bool { return false }
+	}
+	if s.Stride == 0 {
+		s.Stride = 1
 	}
 	if s.Rows == 0 {
 		s.Rows = 300

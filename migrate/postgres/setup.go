@@ -141,13 +141,18 @@ BEGIN
 	RAISE EXCEPTION '%: % was not the next revision', record_id, next_rev USING ERRCODE = '{fenced}';
 END $$;
 
--- register says that an instance is alive. The lock is shared with others that register, and not
+-- register says that an instance is alive, and knows some changes. The lock is shared with others that register, and not
 -- with whoever saves the state of a change.
-CREATE FUNCTION {s}.register(instance_app text, instance_version text, instance_id text) RETURNS void
+CREATE FUNCTION {s}.register(instance_app text, instance_version text, instance_id text, known text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	r record;
 BEGIN
+	-- A version that knows a change is one of its new ones. Only the first of them writes.
+	UPDATE {s}.record AS k SET new = (k.new::jsonb || to_jsonb(instance_version))::json
+	WHERE app = instance_app AND id = ANY (known) AND NOT EXISTS (
+		SELECT FROM json_array_elements_text(k.new) AS v (version) WHERE v.version = instance_version
+	);
 	FOR r IN SELECT id, new, state FROM {s}.record WHERE app = instance_app ORDER BY id FOR SHARE LOOP
 		IF (r.state ->> 'hidden')::boolean AND NOT EXISTS (
 			SELECT FROM json_array_elements_text(r.new) AS v (version) WHERE v.version = instance_version

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rheostat-go/rheostat/migrate"
@@ -154,7 +155,11 @@ func (d *Database) Register(ctx context.Context, i migrate.Instance) error {
 	if i.App == "" || i.Version == "" || i.ID == "" {
 		return errors.New("postgres: Register: App, Version or ID is missing")
 	}
-	_, err := d.run(ctx, d.in("SELECT {s}.register(")+literal(i.App)+", "+literal(i.Version)+", "+literal(i.ID)+")")
+	known := make([]string, len(i.Knows))
+	for k, id := range i.Knows {
+		known[k] = literal(id)
+	}
+	_, err := d.run(ctx, d.in("SELECT {s}.register(")+literal(i.App)+", "+literal(i.Version)+", "+literal(i.ID)+", ARRAY["+strings.Join(known, ", ")+"]::text[])")
 	return err
 }
 

@@ -32,6 +32,8 @@ func (s *Store) Register(ctx context.Context, i migrate.Instance) error {
 	})
 }
 
+// retired refuses a version that needs what has been taken away. One that knows a change is
+// among the versions that do not.
 func (s *Store) retired(ctx context.Context, tx *sql.Tx, i migrate.Instance) error {
 	type hidden struct {
 		id  string
@@ -54,6 +56,16 @@ func (s *Store) retired(ctx context.Context, tx *sql.Tx, i migrate.Instance) err
 		return err
 	}
 	for _, h := range all {
+		if slices.Contains(i.Knows, h.id) && !slices.Contains(h.new, i.Version) {
+			h.new = append(h.new, i.Version)
+			text, err := json.Marshal(h.new)
+			if err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, "UPDATE rheostat_record SET `new` = ? WHERE id = ?", string(text), h.id); err != nil {
+				return err
+			}
+		}
 		if h.is && !slices.Contains(h.new, i.Version) {
 			return fmt.Errorf("%w: %s needs what %s has taken away", migrate.ErrRetired, i, h.id)
 		}

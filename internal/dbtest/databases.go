@@ -24,7 +24,7 @@ func Postgres(tb testing.TB, o Options) *Server {
 	program := need(tb, "postgres", pkg, places)
 	initdb := need(tb, "initdb", pkg, filepath.Dir(program))
 	isReady := need(tb, "pg_isready", pkg, filepath.Dir(program))
-	dir := folder(tb)
+	dir := folder(tb, o)
 	postgresData.copyTo(tb, dir, "postgres", func(data string) *exec.Cmd {
 		return exec.Command(initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
 	})
@@ -62,7 +62,7 @@ func Postgres(tb testing.TB, o Options) *Server {
 func PgBouncer(tb testing.TB, postgres *Server, mode string) *Server {
 	tb.Helper()
 	program := need(tb, "pgbouncer", "pgbouncer", "/usr/sbin")
-	dir := folder(tb)
+	dir := folder(tb, Options{})
 	return launch(tb, &Server{
 		dir: dir,
 		command: func(s *Server) *exec.Cmd {
@@ -108,7 +108,7 @@ func MariaDB(tb testing.TB, o Options) *Server {
 	program := need(tb, "mariadbd", pkg, "/usr/sbin")
 	install := need(tb, "mariadb-install-db", pkg)
 	client := need(tb, "mariadb", "mariadb-client")
-	dir := folder(tb)
+	dir := folder(tb, o)
 	mariaData.copyTo(tb, dir, "", func(data string) *exec.Cmd {
 		return exec.Command(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-name-resolve", "--user="+mariaUser())
 	})

@@ -46,7 +46,11 @@ type Options struct {
 	Fast bool
 }
 
-const patience = 60 * time.Second
+const (
+	patience = 60 * time.Second
+	// memory is a file system in memory, where there is one.
+	memory = "/dev/shm"
+)
 
 // URL is how a client reaches a database of the server: a postgres:// URL, or for MariaDB
 // the DSN of go-sql-driver/mysql.
@@ -235,9 +239,14 @@ func as(cmd *exec.Cmd, name string) {
 
 // folder makes a folder for a server. It is not tb.TempDir, whose parents are closed to
 // other users.
-func folder(tb testing.TB) string {
+// A server that may lose its data in a crash of the machine has it in memory.
+func folder(tb testing.TB, o Options) string {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "rheostat-db-") //nolint:usetesting // the parents of TempDir are closed to other users
+	parent := ""
+	if info, err := os.Stat(memory); o.Fast && err == nil && info.IsDir() {
+		parent = memory
+	}
+	dir, err := os.MkdirTemp(parent, "rheostat-db-") //nolint:usetesting // the parents of TempDir are closed to other users
 	if err == nil {
 		err = os.Chmod(dir, 0o777) //nolint:gosec // the server runs as another user
 	}

@@ -46,16 +46,18 @@ func readLease(row *sql.Row) (l lease, err error) {
 func (s *Store) Lock(ctx context.Context, name, owner string, last time.Duration) (*Session, error) {
 	query := "SELECT owner, fence, until, " + s.d.Micros + " FROM rheostat_lease WHERE name = ?"
 	l, err := readLease(s.db.QueryRowContext(ctx, query, name))
+	if errors.Is(err, sql.ErrNoRows) {
+		// Not in the transaction below: two that find the row there would both hold it shared,
+		// and neither could write it.
+		_, err = s.db.ExecContext(ctx, s.d.InsertNew+" rheostat_lease (name, fence, owner, until) VALUES (?, 0, '', 0)", name)
+	}
 	if err == nil {
 		err = l.busy(name, owner)
 	}
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	if err != nil {
 		return nil, s.d.Classify(err)
 	}
 	err = s.write(ctx, 0, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, s.d.InsertNew+" rheostat_lease (name, fence, owner, until) VALUES (?, 0, '', 0)", name); err != nil {
-			return err
-		}
 		if l, err = readLease(tx.QueryRowContext(ctx, query+s.d.ForUpdate, name)); err != nil {
 			return err
 		}

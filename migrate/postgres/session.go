@@ -24,6 +24,9 @@ type session struct {
 	owner string
 	fence uint64
 	lease time.Duration
+
+	walks walks
+	gauge gauge
 }
 
 // takeover bounds how long Lock waits for the last transaction of an owner whose lease has

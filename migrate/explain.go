@@ -19,7 +19,7 @@ func (r Record) Explain() string {
 	}
 	lines = append(lines, r.explainNext())
 	for _, p := range r.Progress {
-		if !p.Done && p.Step < len(r.Script.Steps) {
+		if !p.Done && p.Step >= 0 && p.Step < len(r.Script.Steps) {
 			lines = append(lines, fmt.Sprintf("%s: %.0f%%, %d of about %d rows", r.Script.Steps[p.Step].Name, 100*p.Share, p.Seen, p.Total))
 		}
 	}

@@ -13,6 +13,12 @@ import "math"
 // e-process keeps its bound, so that for independent requests the proof holds whatever
 // the model says. The model itself is calibrated by simulation (internal/bench/judges)
 // and proven by nothing.
+//
+// Halves of one size cannot tell bursts from arms that swing as a whole. To the model a
+// candidate with few requests has most often no burst at all, so that where its arm only
+// swings, the few failures of each block would be news in each block. So the model is
+// asked twice: with the dispersion that bursts have at any number of requests, and with
+// the least that swings leave.
 const (
 	// single is how many nats a block may give for any alternative by the model, a third
 	// of what 1 in 100 takes, for how large the largest burst is no history tells; more
@@ -38,6 +44,10 @@ type burstEvidence struct {
 	On bool `json:"on"`
 	// Log is as that of the eprocess.
 	Log [alternatives]float64 `json:"log"`
+	// Swing is the same by the least dispersion that the candidate's requests can have,
+	// from when that was first less, which Swings says.
+	Swings bool                  `json:"swings,omitempty"`
+	Swing  [alternatives]float64 `json:"swing,omitzero"`
 	// Room is how much of its head start the model gets, from 0 to 1. Its null has no
 	// margin on top of stable's share, so that what keeps a good candidate from it is
 	// the proven evidence, and that does so where the margin leaves room. Where stable
@@ -46,15 +56,18 @@ type burstEvidence struct {
 }
 
 // begin gathers from what has been gathered so far on.
-func (s *burstEvidence) begin(log [alternatives]float64) {
+func (s *burstEvidence) begin(log [alternatives]float64, t temper) {
 	if !s.On {
 		s.On, s.Log = true, log
+	}
+	if !s.Swings && t.swing < t.candidate {
+		s.Swings, s.Swing = true, s.Log
 	}
 }
 
 // sound reports evidence that add may have left.
 func (s *burstEvidence) sound() bool {
-	return s.Room >= 0 && s.Room <= 1 && (s.On || *s == burstEvidence{})
+	return s.Room >= 0 && s.Room <= 1 && (s.On || *s == burstEvidence{}) && (s.Swings || s.Swing == [alternatives]float64{})
 }
 
 // add takes a block into account, for one alternative.
@@ -65,11 +78,19 @@ func (s *burstEvidence) add(i int, m Margin, b block, candidate, stable float64,
 	if c0 <= 0 || c0 >= 1 || s0 <= 0 || s0 >= 1 {
 		return
 	}
-	l := b.candidate.bursts(candidate, c0, t.candidate) + b.stable.bursts(stable, s0, t.stable)
-	if l > single {
-		l = min(l, max(single, ratio(m, b, candidate, stable, t)))
+	most, stables := single, b.stable.bursts(stable, s0, t.stable)
+	l := b.candidate.bursts(candidate, c0, t.candidate) + stables
+	by := l
+	if s.Swings && t.swing < t.candidate {
+		by = b.candidate.bursts(candidate, c0, t.swing) + stables
 	}
-	s.Log[i] += l
+	if max(l, by) > single {
+		most = max(single, ratio(m, b, candidate, stable, t))
+	}
+	s.Log[i] += min(l, most)
+	if s.Swings {
+		s.Swing[i] += min(by, most)
+	}
 }
 
 // bursts is the logarithm of the likelihood ratio of p against q for bad requests that

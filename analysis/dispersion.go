@@ -91,6 +91,19 @@ func (d *dispersion) factor(n float64) float64 {
 	return 1 + (phi-1)*max(1, n/d.N)
 }
 
+// least is the least factor of n requests that what was measured leaves room for: less
+// than factor where there are fewer than it was measured with, for then an arm that is
+// struck as a whole is struck less, beside chance, than one whose requests fail in
+// bursts. share is that of bad requests. An arm's share cannot well swing by more than
+// itself from block to block: what is beyond that is bursts whatever the number.
+func (d *dispersion) least(n, share float64) float64 {
+	phi := d.factor(n)
+	if n < d.N {
+		phi -= min(phi-1, share*d.N) * (1 - n/d.N)
+	}
+	return phi
+}
+
 // sound reports sums that add cannot have left.
 func (d *dispersion) sound() bool {
 	for _, v := range [...]float64{d.Square, d.Expected, d.Weights, d.Unit, d.Blocks, d.N} {

@@ -86,6 +86,26 @@ func TestManyRequestsSayNoMoreThanWhatItWasMeasuredWith(t *testing.T) {
 	}
 }
 
+// TestFewRequestsSwingLittle: of the arm as a whole, and no less than their bursts.
+func TestFewRequestsSwingLittle(t *testing.T) {
+	t.Parallel()
+	d := dispersion{Square: 1100, Expected: 100, Blocks: 90, N: 1000} // a factor of 11
+	for _, c := range []struct{ n, share, want float64 }{
+		{1000, 1, 11}, {5000, 1, d.factor(5000)}, // as many as it was measured with, and more
+		{100, 0.5, 2},     // all of it may be swings
+		{100, 0.01, 2},    // a swing by all of the share is just enough
+		{100, 0.005, 6.5}, // half of it must be bursts
+		{100, 0, 11},
+	} {
+		if got := d.least(c.n, c.share); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+	if got := (&dispersion{}).least(10, 0.1); got != 1 {
+		t.Errorf("nothing swings by %v", got)
+	}
+}
+
 func TestBlocksThatHangTogetherCountForLess(t *testing.T) {
 	t.Parallel()
 	var apart, together dispersion

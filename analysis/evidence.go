@@ -106,7 +106,11 @@ func (e *eprocess) evidence() float64 {
 	if !e.Bursts.On {
 		return proven
 	}
-	return min(proven, e.mean(&e.Bursts.Log)+headStart*e.Bursts.Room)
+	by := e.mean(&e.Bursts.Log)
+	if e.Bursts.Swings {
+		by = min(by, e.mean(&e.Bursts.Swing))
+	}
+	return min(proven, by+headStart*e.Bursts.Room)
 }
 
 // mean is the logarithm of the mean over alternatives, and over when they were
@@ -133,6 +137,9 @@ func (e *eprocess) stake() {
 	stakeOn(&e.Log, part)
 	if e.Bursts.On {
 		stakeOn(&e.Bursts.Log, part)
+		if e.Bursts.Swings {
+			stakeOn(&e.Bursts.Swing, part)
+		}
 	}
 	e.Kept += math.Log1p(-handOut)
 }
@@ -149,9 +156,14 @@ func stakeOn(log *[alternatives]float64, part float64) {
 // bursts: evidence of safety, and of harm where there is no stable to compare with. It
 // is also the dispersion that the model of bursts takes. 1 is for requests that are
 // independent; more keeps the evidence valid (Jensen) and makes it weaker.
-type temper struct{ candidate, stable float64 }
+type temper struct {
+	candidate, stable float64
+	// swing is what the candidate's would be at least, were it not bursts that stable
+	// showed but swings of an arm: for harm beside stable only.
+	swing float64
+}
 
-var independent = temper{1, 1}
+var independent = temper{candidate: 1, stable: 1, swing: 1}
 
 // add takes a block into account.
 func (e *eprocess) add(d direction, m Margin, b block, t temper) {
@@ -182,7 +194,7 @@ func (e *eprocess) weigh(d direction, m Margin, b block, t temper) {
 	proven, bursty := t, d == harm && m.Ratio > 0 && (e.Bursts.On || t != independent)
 	if bursty {
 		proven = independent
-		e.Bursts.begin(e.Log)
+		e.Bursts.begin(e.Log, t)
 		e.Bursts.Room = min(1, max(0, edge/stable-1)/roomy)
 	}
 	if d == harm {
@@ -200,6 +212,9 @@ func (e *eprocess) weigh(d direction, m Margin, b block, t temper) {
 			e.Bursts.add(i, m, b, candidate, stable, t)
 		case e.Bursts.On: // without stable there is nothing to tell bursts by but t
 			e.Bursts.Log[i] += l
+			if e.Bursts.Swings {
+				e.Bursts.Swing[i] += l
+			}
 		}
 	}
 }

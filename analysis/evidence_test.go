@@ -57,7 +57,7 @@ func TestABlockGainsNothingOnAverageUnlessTheCandidateIsBeyondTheMargin(t *testi
 		for _, m := range []Margin{{1, 0.0005}, {1, 0.005}, {1.05, 0.005}, {1.5, 0}, {2, 0.01}, {0, 0.01}, {0, 0.2}} {
 			for _, n := range [][2]int{{1, 30}, {7, 23}, {20, 20}, {30, 3}} {
 				for _, guess := range []eprocess{{Stable: 0.001}, {Stable: 0.2, N: 10, Bad: 4}, {Stable: 0, N: 100, Bad: 1}} {
-					for _, tm := range []temper{independent, {3, 1.5}} {
+					for _, tm := range []temper{independent, {3, 1.5, 3}} {
 						for _, pS := range []float64{1e-9, 0.001, 0.05, 0.3, 0.7} {
 							edge := m.of(pS)
 							for _, share := range []float64{0, 0.5, 1, 1.5} {
@@ -273,7 +273,7 @@ func FuzzEvidenceIsANumber(f *testing.F) {
 		for _, d := range []direction{harm, safe} {
 			e := eprocess{Stable: guess, N: n, Bad: bad}
 			for range 3 {
-				e.add(d, Margin{ratio, abs}, block{tallied{nC, xC}, tallied{nS, xS}}, temper{phi, phi})
+				e.add(d, Margin{ratio, abs}, block{tallied{nC, xC}, tallied{nS, xS}}, temper{phi, phi, phi})
 			}
 			if v := e.evidence(); math.IsNaN(v) || math.IsInf(v, 1) || math.IsNaN(e.Stable) {
 				t.Errorf("direction %d: evidence %v after %+v", d, v, e)

@@ -200,7 +200,10 @@ func (g *gate) observe(candidate, stable *Counts) {
 // observe takes a block into account for one question.
 func (q *question) observe(t *Tolerance, b block) {
 	if b.stable.n > 0 {
-		phi := temper{q.Paired.factor(b.candidate.n), q.Paired.factor(b.stable.n)}
+		phi := temper{
+			candidate: q.Paired.factor(b.candidate.n), stable: q.Paired.factor(b.stable.n),
+			swing: q.Paired.least(b.candidate.n, q.HalvesBad/max(q.HalvesN, 1)),
+		}
 		q.Harm.add(harm, t.Harm, b, phi)
 		q.Safe.add(safe, t.Safe, b, phi)
 		q.Past.add(b.stable.bad / b.stable.n)
@@ -211,7 +214,7 @@ func (q *question) observe(t *Tolerance, b block) {
 	// Nothing to compare with: what stable did lately has to do, and every excuse
 	// that a change of the hour gives counts.
 	limit := max(t.Limit, t.Harm.of(above*q.Past.high()))
-	phi := temper{max(q.Paired.factor(b.candidate.n), q.Alone.factor(b.candidate.n)), 1}
+	phi := temper{candidate: max(q.Paired.factor(b.candidate.n), q.Alone.factor(b.candidate.n)), stable: 1}
 	if q.StableN > 0 {
 		q.Harm.add(harm, Margin{Abs: limit}, b, phi)
 		q.Safe.add(safe, Margin{Abs: max(t.Limit, t.Safe.of(q.Past.high()))}, b, phi)

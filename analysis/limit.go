@@ -166,14 +166,17 @@ func (g *limitGate) step() { g.Now, g.Service, g.Safe = eprocess{}, eprocess{}, 
 
 func (g *limitGate) observe(candidate, stable *Counts) {
 	b := block{of(candidate, 0), of(stable, 0)}
-	phi := temper{g.Alone.factor(b.candidate.n), g.Alone.factor(b.stable.n)}
+	phi := temper{
+		candidate: g.Alone.factor(b.candidate.n), stable: g.Alone.factor(b.stable.n),
+		swing: g.Alone.least(b.candidate.n, g.Beside.Stable),
+	}
 	limit := Margin{Abs: g.o.Most}
 	before := g.evidence()
 	g.Safe.add(safe, limit, b, phi)
 	if b.stable.n > 0 {
 		g.Alone.around(b.stable, g.Beside.Stable)
 		g.Beside.add(harm, g.o.Beside, b, phi)
-		g.Service.add(harm, limit, block{candidate: b.stable}, temper{phi.stable, 1})
+		g.Service.add(harm, limit, block{candidate: b.stable}, temper{candidate: phi.stable, stable: 1})
 		g.Past.add(b.stable.share())
 		g.StableN += b.stable.n
 		g.StableBad += b.stable.bad

@@ -19,6 +19,9 @@ func (p *compiler) addColumn(o migrate.AddColumn) error {
 	if err != nil {
 		return err
 	}
+	if err := t.free(o.Column); err != nil {
+		return err
+	}
 	definition := quote(o.Column) + " " + o.Type
 	if o.Default != "" {
 		definition += " DEFAULT " + o.Default

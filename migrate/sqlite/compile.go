@@ -72,6 +72,9 @@ func (p *compiler) compile() (migrate.Script, error) {
 	if !p.wal {
 		p.note(-1, "the file is not in WAL mode, so every write stops readers too", "PRAGMA journal_mode = wal")
 	}
+	for _, left := range p.schema.left {
+		p.note(-1, "not rehearsed, because it cannot be copied: "+left.Error(), "see to it that it does not need what the change takes away")
+	}
 	var errs []error
 	for i, op := range p.change.Ops {
 		p.op = i

@@ -43,6 +43,10 @@ func rehearse(ctx context.Context, objects []object, c migrate.Change, script mi
 }
 
 func stages(ctx context.Context, db *schema, script migrate.Script) error {
+	broken, err := brokenTables(ctx, db, nil)
+	if err != nil {
+		return err
+	}
 	last := len(script.Steps)
 	if i := slices.IndexFunc(script.Steps, func(s migrate.Step) bool { return s.Phase == migrate.Contracting }); i >= 0 {
 		last = i
@@ -67,7 +71,56 @@ func stages(ctx context.Context, db *schema, script migrate.Script) error {
 	if err := there(script.Steps); err != nil {
 		return err
 	}
-	return whole(ctx, db, script)
+	if err := whole(ctx, db, script); err != nil {
+		return err
+	}
+	_, err = brokenTables(ctx, db, broken)
+	if err != nil && len(script.Steps) > 0 {
+		return &refusal{script.Steps[len(script.Steps)-1], err}
+	}
+	return err
+}
+
+// brokenTables are tables that cannot be written, because a trigger of theirs wants what is
+// not there: SQLite finds that only when it compiles a statement that fires it. Given those
+// that were before, another is an error.
+func brokenTables(ctx context.Context, db *schema, before map[string]bool) (map[string]bool, error) {
+	names, err := db.names(ctx, "SELECT DISTINCT tbl_name FROM sqlite_schema t WHERE type = 'trigger' AND EXISTS (SELECT 1 FROM sqlite_schema s WHERE s.type = 'table' AND s.name = t.tbl_name)")
+	if err != nil {
+		return nil, err
+	}
+	broken := map[string]bool{}
+	for _, name := range names {
+		columns, err := db.names(ctx, "SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0", name)
+		if err != nil {
+			return nil, err
+		}
+		err = run(ctx, db, []string{
+			"EXPLAIN INSERT INTO " + quote(name) + " DEFAULT VALUES", "EXPLAIN DELETE FROM " + quote(name),
+			"EXPLAIN UPDATE " + quote(name) + " SET " + listed(columns, func(c string) string { return quote(c) + " = " + quote(c) }),
+		})
+		if broken[name] = err != nil; err != nil && before != nil && !before[name] {
+			return nil, fmt.Errorf("writing %s: %w", name, err)
+		}
+	}
+	return broken, nil
+}
+
+// names reads one column of text.
+func (s *schema) names(ctx context.Context, query string, args ...any) (all []string, err error) {
+	rows, err := s.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		all = append(all, name)
+	}
+	return all, rows.Err()
 }
 
 // rehearseStep runs a step's statements, and has the walk's compiled.

@@ -49,7 +49,10 @@ func (s *Store) Lock(ctx context.Context, name, owner string, last time.Duration
 	if errors.Is(err, sql.ErrNoRows) {
 		// Not in the transaction below: two that find the row there would both hold it shared,
 		// and neither could write it.
-		_, err = s.db.ExecContext(ctx, s.d.InsertNew+" rheostat_lease (name, fence, owner, until) VALUES (?, 0, '', 0)", name)
+		err = s.conn(ctx, 0, func(c *sql.Conn) error {
+			_, err := c.ExecContext(ctx, s.d.InsertNew+" rheostat_lease (name, fence, owner, until) VALUES (?, 0, '', 0)", name)
+			return err
+		})
 	}
 	if err == nil {
 		err = l.busy(name, owner)

@@ -111,11 +111,8 @@ func (b *bench) rollback() {
 // shape is the schema, without how SQLite happens to write it.
 func (b *bench) shape() string {
 	b.Helper()
-	var text string
-	if err := b.db.DB().QueryRowContext(b.Context(), `SELECT group_concat(line, char(10)) FROM (
-		SELECT m.name || '.' || x.name || ' ' || x.type || ' ' || x."notnull" || ' ' || COALESCE(x.dflt_value, '-') || ' ' || x.pk AS line
-		FROM sqlite_schema m JOIN pragma_table_xinfo(m.name) x WHERE m.type = 'table' AND m.name NOT LIKE 'rheostat%'
-		UNION ALL SELECT type || ' ' || name || ' ' || COALESCE(sql, '') FROM sqlite_schema WHERE type <> 'table' AND name NOT LIKE 'sqlite%' ORDER BY 1)`).Scan(&text); err != nil {
+	text, err := catalog(b.db)(b.Context())
+	if err != nil {
 		b.Fatal(err)
 	}
 	return text

@@ -20,10 +20,16 @@ func listed(names []string, f func(string) string) string {
 	return strings.Join(parts, ", ")
 }
 
-// mentions says whether an expression may use a name: whether it is there, in any case,
-// as a word. It may say yes of a string or a comment, which does no harm.
+// mentions says whether an expression may use a name: whether it is there, in any case, as
+// a word, and as it is or as one of SQLite's quotes has it. It may say yes of a string or a
+// comment, which does no harm.
 func mentions(expr, name string) bool {
 	expr, name = strings.ToLower(expr), strings.ToLower(name)
+	return hasWord(expr, name) ||
+		hasWord(expr, strings.ReplaceAll(name, `"`, `""`)) || hasWord(expr, strings.ReplaceAll(name, "`", "``"))
+}
+
+func hasWord(expr, name string) bool {
 	for from := 0; ; {
 		i := strings.Index(expr[from:], name)
 		if i < 0 || name == "" {

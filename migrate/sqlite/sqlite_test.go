@@ -4,6 +4,7 @@
 package sqlite_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"path/filepath"
@@ -45,6 +46,7 @@ func TestConformance(t *testing.T) {
 			Another:  func() migrate.Database { return open(t, path) },
 			DB:       open(t, path).DB(),
 			Unsafe:   unsafe,
+			Catalog:  catalog(open(t, path)),
 		}
 	})
 }
@@ -73,6 +75,19 @@ func TestConformanceOfAPlainFile(t *testing.T) {
 			Database: plain(), Another: func() migrate.Database { return plain() }, DB: open(t, path).DB(), Unsafe: unsafe, Races: 100,
 		}
 	})
+}
+
+// catalog reads the schema without how SQLite happens to write a table's.
+func catalog(db *sqlite.Database) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		var text sql.NullString
+		err := db.DB().QueryRowContext(ctx, `SELECT group_concat(line, char(10)) FROM (
+			SELECT m.name || '.' || x.name || ' ' || x.type || ' ' || x."notnull" || ' ' || COALESCE(x.dflt_value, '-') || ' ' || x.pk AS line
+			FROM sqlite_schema m JOIN pragma_table_xinfo(m.name) x WHERE m.type = 'table' AND m.name NOT LIKE 'rheostat%'
+			UNION ALL SELECT type || ' ' || name || ' ' || COALESCE(sql, '') FROM sqlite_schema
+			WHERE type <> 'table' AND name NOT LIKE 'sqlite%' AND tbl_name NOT LIKE 'rheostat%' ORDER BY 1)`).Scan(&text)
+		return text.String, err
+	}
 }
 
 // unsafe is what SQLite has no way to do.

@@ -3,6 +3,8 @@
 
 package mutants
 
+import "slices"
+
 // mutant is one guard taken away.
 type mutant struct {
 	promise int
@@ -21,7 +23,9 @@ const (
 )
 
 // mutants are sorted by promise.
-var mutants = []mutant{
+var mutants = slices.Concat(rollouts, migrations)
+
+var rollouts = []mutant{
 	{
 		1, "act before saving", "strategy/runner_turn.go",
 		"	if d.State.Rev != s.Rev {\n		if err := r.save(", "	_ = r.act(ctx, wiring, d.Effects)\n	if d.State.Rev != s.Rev {\n		if err := r.save(",

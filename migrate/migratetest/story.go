@@ -282,7 +282,7 @@ func (l *life) refuses() {
 
 // finish drops the tables.
 func (l *life) finish() {
-	for _, table := range []string{"u", "t"} {
+	for _, table := range []string{"t", "u"} { // t may refer to u
 		if name := l.names[table]; l.r.columns(name) != nil {
 			if err := l.r.try("DROP TABLE " + l.r.Quote(name)); err != nil {
 				l.r.Logf("drop %s: %v", name, err)

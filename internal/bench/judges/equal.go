@@ -37,11 +37,14 @@ var equals = []tuning{
 	{"msprt", tunable(1, 1, false, msprt)},
 	{"growthbook", tunable(1, 1, false, asymptotic)},
 	{"burn", tunable(1, 1, false, burn(2, 12))},
-	{"compare", func(limit float64) tuned {
-		o := analysis.Default()
-		o.Risk = min(max(math.Exp(-limit), 1e-300), 0.99)
-		return &ours{o: o}
-	}},
+	{"compare", oursAt},
+}
+
+// oursAt is analysis.Compare that asks for so much evidence of harm, in nats.
+func oursAt(limit float64) tuned {
+	o := analysis.Default()
+	o.Risk = min(max(math.Exp(-limit), 1e-300), 0.99)
+	return &ours{o: o}
 }
 
 func tunable(every, strikes int, flagger bool, number func([]tick, func(group) int) (float64, bool)) func(float64) tuned {
@@ -59,19 +62,24 @@ type equalRow struct {
 	good, onePoint, fivePoints Tally
 }
 
+// enough is the limit at which a good candidate in a hundred is rolled back.
+func (e tuning) enough(w *World, c Cell, seed uint64, runs int) float64 {
+	worst := make([]float64, runs)
+	s := stream(seed+1000, w, c, Defects[0])
+	for run := range worst {
+		p := e.make(math.Inf(1))
+		roll(&Rule{}, p, newDrawer(w, c, Defects[0], s, uint64(run))) //nolint:gosec // a count
+		worst[run] = p.worst()
+	}
+	slices.Sort(worst)
+	return worst[runs-1-runs/100]
+}
+
 // equalise finds the limit at which one good candidate in a hundred is rolled back,
 // and tries it on other seeds.
 func equalise(e tuning, rps float64, seed uint64, runs int) equalRow {
 	iid, c := &Worlds[0], Cell{rps, 0.001}
-	worst := make([]float64, runs)
-	s := stream(seed+1000, iid, c, Defects[0])
-	for run := range worst {
-		p := e.make(math.Inf(1))
-		roll(&Rule{}, p, newDrawer(iid, c, Defects[0], s, uint64(run))) //nolint:gosec // a count
-		worst[run] = p.worst()
-	}
-	slices.Sort(worst)
-	row := equalRow{rule: e.name, rps: rps, limit: worst[runs-1-runs/100]}
+	row := equalRow{rule: e.name, rps: rps, limit: e.enough(iid, c, seed, runs)}
 	rule := &Rule{make: func() rule { return e.make(row.limit) }}
 	row.good = Simulate(rule, iid, c, Defects[0], seed, runs)
 	row.fivePoints = Simulate(rule, iid, c, Defects[2], seed, runs/2)

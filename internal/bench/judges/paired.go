@@ -17,7 +17,9 @@ type paired struct {
 	past      [2][]float64 // of stable: its shares of errors and of slow requests
 	raised    int
 	total     float64
-	owed      tick // what lost scrapes held, which the next one shows
+	limit     float64 // evidence that is enough, in nats
+	most      float64 // the most that counted so far
+	owed      tick    // what lost scrapes held, which the next one shows
 }
 
 // pairedQuestion is one comparison, for harm and for safety.
@@ -47,8 +49,14 @@ var (
 	pairedSlack  = [6]float64{0, 0.15, 0.3, 0.45, 0.6, 0.8}
 )
 
-func newPaired() rule {
-	j := &paired{}
+func newPaired() rule { return pairedAt(math.Log(100)) }
+
+// worst is the most evidence so far, of more than one block.
+func (j *paired) worst() float64 { return j.most }
+
+// pairedAt is the judge with a limit.
+func pairedAt(limit float64) tuned {
+	j := &paired{limit: limit}
 	ask := func(bad func(group) int, part, ratio, abs, safeRatio, safe float64) {
 		j.questions = append(j.questions, &pairedQuestion{
 			bad: bad, part: part, phi: 1, alone: 1,
@@ -178,8 +186,11 @@ func (j *paired) observe(t tick, _ bool) Verdict {
 		j.raised++
 	}
 	j.total = total
+	if j.raised >= 2 {
+		j.most = max(j.most, total)
+	}
 	switch {
-	case j.raised >= 2 && total >= math.Log(100):
+	case j.raised >= 2 && total >= j.limit:
 		return Rollback
 	case stable.n > 0 && safe >= math.Log(20):
 		return Early

@@ -34,6 +34,8 @@ type Results struct {
 	rules  []*Rule
 	tally  map[key]Tally
 	equal  []equalRow
+	// together are those of worlds where requests fail together.
+	together []togetherRow
 }
 
 // chosen is the plan without what came of it.
@@ -54,6 +56,9 @@ func (p Plan) chosen() (*Results, error) {
 	}
 	if named(p.Worlds, Worlds[0].Name) {
 		res.equal = make([]equalRow, len(equals)*len(Rates))
+	}
+	if !slices.ContainsFunc(together, func(w string) bool { return !named(p.Worlds, w) }) && named(p.Rules, "compare") {
+		res.together = togetherRows()
 	}
 	return res, nil
 }
@@ -93,6 +98,9 @@ func (p Plan) Run() (*Results, error) {
 		jobs = append(jobs, func() { res.equal[i] = equalise(equals[i/len(Rates)], Rates[i%len(Rates)], p.Seed, max(200, 2*p.Runs)) })
 	}
 	p.do(jobs)
+	if len(res.together) > 0 {
+		res.inBursts()
+	}
 	return res, nil
 }
 

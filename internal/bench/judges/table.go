@@ -34,6 +34,7 @@ what the proof of analysis.Compare asks for.
 		r.world(&b, w)
 	}
 	r.equals(&b)
+	r.inBurstsMarkdown(&b)
 	return b.String()
 }
 

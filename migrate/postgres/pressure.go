@@ -13,6 +13,14 @@ import (
 	"github.com/rheostat-go/rheostat/migrate"
 )
 
+// DefaultThrottle is what zeros of a migrate.Throttle are here. A batch of some hundred rows, of a
+// few milliseconds, costs no more for each row than a large one. It keeps rows to itself for less
+// long, and what it has written of the log, which the next commit of anybody has to wait for, is
+// less than a megabyte. So batches are short and many; the time between them is the writers'.
+func (d *Database) DefaultThrottle() migrate.Throttle {
+	return migrate.Throttle{Batch: 10 * time.Millisecond, Duty: 0.6}
+}
+
 // gauge is what a session has felt of the load, most of it while a batch ran. It is safe for
 // concurrent use.
 type gauge struct {
@@ -21,7 +29,8 @@ type gauge struct {
 	// takes beside them.
 	looked, probed time.Time
 	waiting        int
-	commit         time.Duration
+	// commit is smoothed: a single one may fall upon anything.
+	commit time.Duration
 	// oldest is the oldest snapshot, and since when it is that.
 	oldest string
 	since  time.Time
@@ -69,12 +78,20 @@ func (g *gauge) probe(ctx context.Context, d *Database) (wait func()) {
 	go func() {
 		defer close(done)
 		if took, err := d.commit(ctx); err == nil {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			g.commit = max(g.commit, took)
+			g.felt(took)
 		}
 	}()
 	return func() { <-done }
+}
+
+// felt takes a commit into account.
+func (g *gauge) felt(took time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.commit == 0 {
+		g.commit = took
+	}
+	g.commit += (took - g.commit) / 5
 }
 
 // commit is the time that a small commit takes.
@@ -118,11 +135,11 @@ func (s *sight) note() (notes []migrate.Note) {
 
 // pressureText reads the lag of replicas in microseconds, the oldest snapshot that keeps dead rows of
 // this database, with its age where that may be seen, and how much of the log up to the next
-// checkpoint is used.
+// checkpoint is used. Processes without a role are autovacuum's, which keep nothing.
 const pressureText = `
 WITH held AS (
 	SELECT x.xmin, xact_start AS since FROM pg_catalog.pg_stat_activity, unnest(ARRAY[backend_xmin, backend_xid]) AS x (xmin)
-	WHERE pid <> pg_backend_pid() AND backend_type <> 'autovacuum worker' AND (datname IS NULL OR datname = current_database())
+	WHERE pid <> pg_backend_pid() AND usesysid IS NOT NULL AND (datname IS NULL OR datname = current_database())
 	UNION ALL SELECT transaction, prepared FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()
 	UNION ALL SELECT xmin, NULL FROM pg_catalog.pg_replication_slots
 ), oldest AS (
@@ -136,7 +153,7 @@ SELECT coalesce((SELECT (extract(epoch FROM max(replay_lag)) * 1000000)::bigint 
 const logText = `(SELECT least(1, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), redo_lsn) * (1 + current_setting('checkpoint_completion_target')::numeric)
 		/ pg_size_bytes(current_setting('max_wal_size'))) FROM pg_catalog.pg_control_checkpoint())`
 
-// Pressure says how the database bears it. What was felt during batches is told once.
+// Pressure says how the database bears it. Who waited is felt during batches, and told once.
 func (s *session) Pressure(ctx context.Context) (migrate.Pressure, error) {
 	g := &s.gauge
 	if g.sees == nil {
@@ -164,11 +181,18 @@ func (s *session) Pressure(ctx context.Context) (migrate.Pressure, error) {
 	}
 	p := migrate.Pressure{Lag: time.Duration(n[0]) * time.Microsecond, Log: n[2]}
 	p.Snapshot = g.snapshot(string(row[1]), time.Duration(n[1])*time.Microsecond, time.Now())
-	p.Blocked, p.Commit = g.take()
-	if p.Commit == 0 && g.sees.message {
-		p.Commit, err = s.d.commit(ctx)
+	if g.sees.message && g.idle() {
+		// What is usual is measured before the first batch. The first commit opens a connection.
+		for range 4 {
+			took, err := s.d.commit(ctx)
+			if err != nil {
+				return p, err
+			}
+			g.felt(took)
+		}
 	}
-	return p, err
+	p.Blocked, p.Commit = g.take()
+	return p, nil
 }
 
 // snapshot is how old the oldest snapshot is, or at least how long it has been the oldest: the times
@@ -186,11 +210,17 @@ func (g *gauge) snapshot(oldest string, age time.Duration, now time.Time) time.D
 	return max(age, now.Sub(g.since))
 }
 
-// take is what the batches felt since the last time.
+// idle says that nothing has been felt yet.
+func (g *gauge) idle() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.commit == 0
+}
+
+// take is how many waited since the last time, and what a commit takes.
 func (g *gauge) take() (waiting int, commit time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	waiting, commit = g.waiting, g.commit
-	g.waiting, g.commit = 0, 0
-	return waiting, commit
+	waiting, g.waiting = g.waiting, 0
+	return waiting, g.commit
 }

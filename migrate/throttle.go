@@ -70,6 +70,9 @@ const (
 	dutyFloor = 0.05
 	// slowCommit is how many times the usual time of a commit is a sign of load.
 	slowCommit = 3
+	// Commits may be slow for reasons that are not ours, and the log fills whoever writes: these
+	// are what is left of the duty at least while only they say so, or the walk would not end.
+	commitFloor, logFloor = 0.25, 0.5
 	// waitStep is how long a walk that waits does so before it looks again.
 	waitStep = time.Second
 )
@@ -119,12 +122,16 @@ func (g *governor) pressure(p Pressure) string {
 	if p.Commit > 0 && (g.usual == 0 || p.Commit < g.usual) {
 		g.usual = p.Commit
 	}
-	if p.Blocked > g.Blocked {
+	switch {
+	case p.Blocked > g.Blocked:
 		g.halve()
-	}
-	if p.Blocked > g.Blocked || p.Log > g.Log || g.usual > 0 && p.Commit > slowCommit*g.usual {
 		g.ease = max(g.ease/2, dutyFloor)
-	} else {
+	case g.usual > 0 && p.Commit > slowCommit*g.usual:
+		enough := float64(slowCommit*g.usual) / float64(p.Commit)
+		g.ease = min(g.ease, max(g.ease/2, enough, commitFloor))
+	case p.Log > g.Log:
+		g.ease = min(g.ease, max(g.ease/2, logFloor))
+	default:
 		g.ease = min(1, g.ease+0.1)
 	}
 	g.usual += g.usual / 64 // what is usual may change

@@ -184,3 +184,25 @@ func TestWhatADatabaseSaysDoesNotGrowARecord(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestWhatOthersMayDoStopsNoWalk has commits that stay slow and a log that stays full.
+func TestWhatOthersMayDoStopsNoWalk(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		pressure Pressure
+		want     float64
+	}{
+		"commits take six times as long":    {Pressure{Commit: 6 * time.Millisecond}, 0.5},
+		"commits take ninety times as long": {Pressure{Commit: 90 * time.Millisecond}, commitFloor},
+		"the log is full":                   {Pressure{Commit: time.Millisecond, Log: 1}, logFloor},
+	} {
+		g := newGovernor(Throttle{Duty: 1})
+		g.pressure(Pressure{Commit: time.Millisecond})
+		for range 8 {
+			g.pressure(tt.pressure)
+		}
+		if g.ease < tt.want || g.ease > 1.2*tt.want {
+			t.Errorf("%s: %v is left of the duty, want %v", name, g.ease, tt.want)
+		}
+	}
+}

@@ -6,12 +6,14 @@ require (
 	github.com/Unleash/unleash-client-go/v4 v4.5.0
 	github.com/configcat/go-sdk/v9 v9.0.5
 	github.com/growthbook/growthbook-golang v0.7.0
+	github.com/jackc/pgx/v5 v5.12.0
 	github.com/launchdarkly/go-sdk-common/v3 v3.4.0
 	github.com/launchdarkly/go-server-sdk-evaluation/v3 v3.0.1
 	github.com/launchdarkly/go-server-sdk/v7 v7.14.6
 	github.com/open-feature/flagd/core v0.16.1
 	github.com/open-feature/go-sdk v1.20.0
 	github.com/rheostat-go/rheostat v0.0.0
+	github.com/rheostat-go/rheostat/migrate/postgres v0.0.0
 	github.com/rheostat-go/rheostat/traffic/grpc v0.0.0
 	github.com/rheostat-go/rheostat/traffic/xds v0.0.0
 	github.com/twmb/murmur3 v1.1.8
@@ -37,6 +39,9 @@ require (
 	github.com/hashicorp/go-immutable-radix v1.3.1 // indirect
 	github.com/hashicorp/go-memdb v1.3.5 // indirect
 	github.com/hashicorp/golang-lru v1.0.2 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/josharian/intern v1.0.0 // indirect
 	github.com/launchdarkly/ccache v1.1.0 // indirect
 	github.com/launchdarkly/eventsource v1.10.0 // indirect
@@ -73,6 +78,7 @@ require (
 
 replace (
 	github.com/rheostat-go/rheostat => ../..
+	github.com/rheostat-go/rheostat/migrate/postgres => ../../migrate/postgres
 	github.com/rheostat-go/rheostat/traffic/grpc => ../../traffic/grpc
 	github.com/rheostat-go/rheostat/traffic/xds => ../../traffic/xds
 )

@@ -108,29 +108,29 @@ func (d *Database) commit(ctx context.Context) (time.Duration, error) {
 
 // sight is what a role may see.
 type sight struct {
-	message, checkpoint, monitor bool
+	message, checkpoint, replicas bool
 }
 
 func (d *Database) sight(ctx context.Context) (*sight, error) {
 	row, err := d.one(ctx, `SELECT has_function_privilege('pg_catalog.pg_logical_emit_message(boolean, text, text)', 'EXECUTE'),
 	has_function_privilege('pg_catalog.pg_control_checkpoint()', 'EXECUTE') AND NOT pg_is_in_recovery(),
-	pg_has_role('pg_read_all_stats', 'USAGE')`)
+	pg_has_role('pg_read_all_stats', 'USAGE') OR NOT EXISTS (SELECT FROM pg_catalog.pg_stat_replication)`)
 	if err != nil {
 		return nil, err
 	}
 	is := func(i int) bool { return string(row[i]) == "t" }
-	return &sight{message: is(0), checkpoint: is(1), monitor: is(2)}, nil
+	return &sight{message: is(0), checkpoint: is(1), replicas: is(2)}, nil
 }
 
-// note says what the throttle cannot see with this role, or nothing.
-func (s *sight) note() (notes []migrate.Note) {
-	if !s.monitor {
-		notes = append(notes, migrate.Note{
-			Op: -1, Why: "this role cannot see how far replicas are behind, so the walk does not wait for them",
-			Fix: "grant it pg_monitor",
-		})
+// blind says what a walk will not see with this role.
+func (d *Database) blind(ctx context.Context) ([]migrate.Note, error) {
+	sees, err := d.sight(ctx)
+	if err != nil || sees.replicas {
+		return nil, err
 	}
-	return notes
+	return []migrate.Note{{
+		Op: -1, Why: "the role cannot see how far replicas are behind, so the walk does not wait for them", Fix: "grant it pg_monitor",
+	}}, nil
 }
 
 // pressureText reads the lag of replicas in microseconds, the oldest snapshot that keeps dead rows of

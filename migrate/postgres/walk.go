@@ -57,6 +57,8 @@ type walk struct {
 	saved string
 	at    position
 	tree  tree
+	// keyed says that it goes by a key, and not by pages.
+	keyed bool
 	own   migrate.Progress
 	// others is the progress of the other shards.
 	others migrate.Progress
@@ -195,8 +197,13 @@ func (s *session) load(ctx context.Context, w *walk, b migrate.BatchOrder) error
 		w.known = true
 		return nil
 	}
-	if w.tree, err = s.d.tree(ctx, b.Walk); err != nil {
+	paged := false
+	if w.tree, paged, err = s.d.tree(ctx, b.Walk); err != nil {
 		return err
+	}
+	w.keyed = b.Walk.Method == methodKeyset || !paged
+	if w.keyed && len(b.Walk.Key) == 0 {
+		return fmt.Errorf("postgres: walk: %s cannot be read page by page and has no key: add a primary key: %w", b.Walk.Table, errors.ErrUnsupported)
 	}
 	w.aim(b)
 	w.known = true

@@ -56,11 +56,11 @@ type ground struct {
 	s    migrate.Session
 }
 
-func newGround(t testing.TB, setup string) *ground {
-	t.Helper()
-	g := &ground{TB: t, pool: pool(t, database(t))}
+func newGround(tb testing.TB, setup string) *ground {
+	tb.Helper()
+	g := &ground{TB: tb, pool: pool(tb, database(tb))}
 	g.lock()
-	for _, text := range strings.Split(setup, "\n--\n") { // VACUUM goes by itself
+	for text := range strings.SplitSeq(setup, "\n--\n") { // VACUUM goes by itself
 		g.exec(text)
 	}
 	return g
@@ -157,15 +157,20 @@ func TestEveryRowIsWrittenOnce(t *testing.T) {
 		{name: "hot, page by page", size: 1},
 		{name: "keyset", size: 700, change: func(w *migrate.Walk) { w.Method = "keyset" }},
 		{name: "keyset, composite", size: 700, change: func(w *migrate.Walk) { w.Method, w.Key = "keyset", []string{"email", "id"} }},
-		{name: "keyset, uuid", size: 700, setup: "ALTER TABLE users ADD COLUMN u uuid NOT NULL UNIQUE DEFAULT gen_random_uuid()",
-			change: func(w *migrate.Walk) { w.Method, w.Key = "keyset", []string{"u"} }},
+		{
+			name: "keyset, uuid", size: 700, setup: "ALTER TABLE users ADD COLUMN u uuid NOT NULL UNIQUE DEFAULT gen_random_uuid()",
+			change: func(w *migrate.Walk) { w.Method, w.Key = "keyset", []string{"u"} },
+		},
 		{name: "hot, without a key", size: 50, setup: "ALTER TABLE users DROP CONSTRAINT users_pkey", change: func(w *migrate.Walk) { w.Key = nil }},
+		{name: "hot, stored in an unusual way", size: 300, setup: "CREATE ACCESS METHOD heap2 TYPE TABLE HANDLER heap_tableam_handler; ALTER TABLE users SET ACCESS METHOD heap2"},
 		{name: "hot, indexed column", size: 50, setup: "CREATE INDEX ON users (lower(new_email))"},
 		{name: "hot, never analyzed", size: 50, setup: "UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname = 'users'"},
-		{name: "hot, a name in quotes", size: 50, setup: `ALTER TABLE users RENAME COLUMN hits TO "Hi ""ts"; ALTER TABLE users ADD COLUMN hits int NOT NULL DEFAULT 0`,
+		{
+			name: "hot, a name in quotes", size: 50, setup: `ALTER TABLE users RENAME COLUMN hits TO "Hi ""ts"; ALTER TABLE users ADD COLUMN hits int NOT NULL DEFAULT 0`,
 			change: func(w *migrate.Walk) {
 				w.Set = append(w.Set, migrate.Assign{Column: `Hi "ts`, Value: `users."Hi ""ts" + 1`})
-			}},
+			},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

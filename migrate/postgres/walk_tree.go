@@ -77,31 +77,32 @@ FROM sized AS s JOIN pg_catalog.pg_class AS c USING (oid) JOIN pg_catalog.pg_nam
 LEFT JOIN pg_catalog.pg_am AS am ON am.oid = c.relam
 WHERE c.relkind <> 'p' ORDER BY c.oid`
 
-// tree reads the tables of a walk.
-func (d *Database) tree(ctx context.Context, w migrate.Walk) (tree, error) {
+// tree reads the tables of a walk, and whether they can be read page by page: that takes
+// PostgreSQL 14, and tables that are stored in the usual way.
+func (d *Database) tree(ctx context.Context, w migrate.Walk) (all tree, paged bool, err error) {
 	var columns []string
 	for _, a := range w.Set {
 		columns = append(columns, a.Column)
 	}
-	results, err := d.run(ctx, fmt.Sprintf("SELECT pg_catalog.to_regclass(%[1]s) IS NOT NULL;"+treeText, literal(relation(w.Table)), list(columns)))
+	results, err := d.run(ctx, fmt.Sprintf("SELECT pg_catalog.to_regclass(%[1]s) IS NOT NULL, current_setting('server_version_num')::int >= 140000;"+treeText, literal(relation(w.Table)), list(columns)))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if string(results[0].Rows[0][0]) != "t" {
-		return nil, fmt.Errorf("postgres: walk: there is no table %s", w.Table)
+		return nil, false, fmt.Errorf("postgres: walk: there is no table %s", w.Table)
 	}
-	var all tree
+	paged = string(results[0].Rows[0][1]) == "t"
 	for _, row := range results[1].Rows {
 		l, err := readLeaf(row)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if l.kind != "r" {
-			return nil, fmt.Errorf("postgres: walk: %s is not a table of this database (%s)", l.name, l.kind)
+			return nil, false, fmt.Errorf("postgres: walk: %s is not a table of this database (%s)", l.name, l.kind)
 		}
-		all = append(all, l)
+		all, paged = append(all, l), paged && l.heap == "heap"
 	}
-	return all, nil
+	return all, paged, nil
 }
 
 func readLeaf(row [][]byte) (leaf, error) {

@@ -73,9 +73,8 @@ type turn struct {
 
 // aim chooses where to go on, after the cursor and the tables have been read.
 func (w *walk) aim(b migrate.BatchOrder) {
-	byKey := b.Walk.Method == methodKeyset
 	w.own.Total = w.tree.rows() / int64(b.Shards)
-	if byKey {
+	if w.keyed {
 		w.own.Total = w.tree.rows()
 	}
 	begin := position{Of: b.Shards}
@@ -104,7 +103,7 @@ func (w *walk) aim(b migrate.BatchOrder) {
 // enter begins a table, unless there is nothing in it for this shard.
 func (w *walk) enter(l leaf, b migrate.BatchOrder) bool {
 	at := position{Of: b.Shards, After: w.at.After, Before: w.at.Before, Leaf: l.oid, Rows: l.rows / int64(b.Shards)}
-	if b.Walk.Method == methodKeyset {
+	if w.keyed {
 		at.Rows = l.rows
 		w.at = at
 		return b.Shard == 0 // rows in the order of a key cannot be dealt out
@@ -133,7 +132,7 @@ func (w *walk) turn(b migrate.BatchOrder) turn {
 			size: b.Size, from: "SELECT 0 AS did, NULL::json AS sample", next: w.at.sql(), done: "true",
 			seen: fmt.Sprint(w.own.Total),
 		}
-	case b.Walk.Method == methodKeyset:
+	case w.keyed:
 		return w.keys(b)
 	}
 	return w.pages(b)

@@ -59,7 +59,7 @@ var importRules = []importRule{
 		Why: "the root package is the tour; whoever reads it should link nothing",
 	},
 	{
-		From: leaves, Own: []string{"internal/..."}, Clients: 0,
+		From: leaves, Own: []string{"internal/...", "PARENT/internal/*"}, Clients: 0,
 		Why: "a leaf imports the standard library only, and what is internal, which does too: its users pay for nothing else and no domain knows another",
 	},
 	{

@@ -4,6 +4,7 @@
 package migrate
 
 import (
+	"errors"
 	"os"
 	"regexp"
 	"strings"
@@ -15,7 +16,10 @@ import (
 func TestNothingIsLostBesideWriters(t *testing.T) {
 	t.Parallel()
 	p := Plan{Rows: 20000, Writers: 3, Rounds: 1, On: 200 * time.Millisecond, Off: 100 * time.Millisecond, Before: 200 * time.Millisecond}
-	r, err := p.Run(t.Context(), t, t.Logf)
+	r, err := Measure(t.Context(), p, t.Logf) // as the command does
+	if errors.Is(err, errMissing) {
+		t.Skip(err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

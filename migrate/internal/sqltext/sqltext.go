@@ -41,6 +41,9 @@ type Statement struct {
 	Line int
 	// Words are the first few bare words, in upper case: CREATE, UNIQUE, INDEX.
 	Words []string
+	// Tokens are all of it. Comments are those before it, from the end of the statement
+	// before, and within it.
+	Tokens, Comments []Token
 }
 
 // Error is what is wrong with a script, and on which line it began.
@@ -87,6 +90,7 @@ type scanner struct {
 	depth                  int  // of BEGIN and CASE
 	previous               string
 	blockLine              int // of StatementBegin; 0 is outside
+	tokens, comments       []Token
 }
 
 const manyWords = 8
@@ -140,6 +144,9 @@ func (s *scanner) token(n int, what string) {
 	if !s.some {
 		s.some, s.begun, s.begunLine = true, s.at, s.line
 	}
+	if s.blockLine == 0 {
+		s.tokens = append(s.tokens, s.lexed(n))
+	}
 	s.skip(n)
 	s.last, s.previous = s.at, what
 }
@@ -147,7 +154,12 @@ func (s *scanner) token(n int, what string) {
 // end ends the statement, if there is something of it.
 func (s *scanner) end() {
 	if s.some {
-		s.all = append(s.all, Statement{Text: s.text[s.begun:s.last], Line: s.begunLine, Words: s.words})
+		text := s.text[s.begun:s.last]
+		if s.tokens == nil { // between StatementBegin and StatementEnd nothing was read
+			s.tokens, s.words = tokens(text, s.d, s.begunLine)
+		}
+		s.all = append(s.all, Statement{Text: text, Line: s.begunLine, Words: s.words, Tokens: s.tokens, Comments: s.comments})
+		s.tokens, s.comments = nil, nil
 	}
 	s.some, s.words, s.routine, s.depth, s.previous = false, nil, false, 0, ""
 }
@@ -185,6 +197,7 @@ func (s *scanner) skipLine(rest string) error {
 		}
 		s.end()
 	}
+	s.comments = append(s.comments, Token{Kind: Comment, Text: line, Pos: s.at, Line: s.line})
 	s.skip(len(line))
 	return nil
 }
@@ -219,6 +232,7 @@ func (s *scanner) block(rest string) error {
 		s.token(i, "")
 		return nil
 	}
+	s.comments = append(s.comments, Token{Kind: Comment, Text: rest[:i], Pos: s.at, Line: s.line})
 	s.skip(i)
 	return nil
 }

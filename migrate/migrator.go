@@ -125,6 +125,10 @@ func (m *Migrator) Begin(ctx context.Context, c Change, o Order) error {
 	r, err := m.db.Load(ctx, c.ID)
 	switch {
 	case errors.Is(err, ErrNotFound), err == nil && r.State.Phase == RolledBack && o.Want != RolledBack:
+		if err := r.Order.admits(o); err != nil {
+			return err
+		}
+		o.Fence = max(o.Fence, r.Order.Fence)
 		if err := m.create(ctx, c, digest, o); !errors.Is(err, ErrExists) {
 			return err
 		}
@@ -177,12 +181,23 @@ func (m *Migrator) Order(ctx context.Context, id string, o Order) error {
 
 // order saves an order, unless it is the one that is there and nothing has failed under it.
 func (m *Migrator) order(ctx context.Context, r Record, o Order) error {
-	o.N = r.Order.N
+	if err := r.Order.admits(o); err != nil {
+		return err
+	}
+	o.N, o.Fence = r.Order.N, max(o.Fence, r.Order.Fence)
 	if o == r.Order && r.State.Failed == "" {
 		return nil
 	}
 	o.N++
 	return m.db.Order(ctx, r.ID, o)
+}
+
+// admits says whether an order may follow o.
+func (o Order) admits(next Order) error {
+	if next.Fence != 0 && next.Fence < o.Fence {
+		return fmt.Errorf("%w: an order with fence %d came after one with %d", ErrFenced, next.Fence, o.Fence)
+	}
+	return nil
 }
 
 // Pause stops a change where it is, within about a second, until Resume. Nothing is held

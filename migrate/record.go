@@ -96,6 +96,10 @@ type Order struct {
 	// By and Why say who wants it.
 	By  string `json:"by,omitempty"`
 	Why string `json:"why,omitempty"`
+	// Fence, where it is not 0, orders those who give orders: one with a lower fence than
+	// was seen is refused with ErrFenced, so that a rollout that is over cannot take back
+	// what the next one has begun.
+	Fence uint64 `json:"fence,omitempty"`
 	// N counts the orders of a record. The Migrator sets it.
 	N uint64 `json:"n,omitempty"`
 }

@@ -10,7 +10,10 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -44,17 +47,35 @@ func Postgres(tb testing.TB, o Options) *Server {
 				args = append(args, "-c", k+"="+v)
 			}
 			cmd := exec.Command(program, args...)
-			cmd.Dir = s.dir
 			as(cmd, "postgres")
 			return cmd
 		},
 		ready: func(s *Server) error {
+			// On a port that it could not have, another one would answer.
+			if err := wrotePidFile(s); err != nil {
+				return err
+			}
 			return exec.Command(isReady, "-q", "-h", "127.0.0.1", "-p", fmt.Sprint(s.port), "-d", "postgres").Run()
 		},
 		url: func(s *Server, database string) string {
 			return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", s.port, database)
 		},
+		stop: fastStop,
 	})
+}
+
+// wrotePidFile is nil once the server has the data and the port, and is through with its
+// recovery: the first line is its process, the eighth what it is doing.
+func wrotePidFile(s *Server) error {
+	text, err := os.ReadFile(filepath.Join(s.Dir(), "postmaster.pid"))
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(string(text), "\n")
+	if len(lines) < 8 || lines[0] != fmt.Sprint(s.PID()) || strings.TrimSpace(lines[7]) != "ready" {
+		return errors.New("still starting")
+	}
+	return nil
 }
 
 // PgBouncer starts one before a PostgreSQL, with pool_mode transaction, session or
@@ -88,6 +109,9 @@ server_reset_query_always = 0
 			return cmd
 		},
 		ready: func(s *Server) error {
+			if !s.logged("listening on " + address(s.port)) { // else another one may answer
+				return errors.New("still starting")
+			}
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), time.Second)
 			defer cancel()
 			return dial(ctx, s.port)
@@ -95,6 +119,7 @@ server_reset_query_always = 0
 		url: func(s *Server, database string) string {
 			return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", s.port, database)
 		},
+		stop: syscall.SIGKILL, // it keeps nothing, and its orderly ways wait for clients, in some versions by every signal
 	})
 }
 
@@ -110,7 +135,7 @@ func MariaDB(tb testing.TB, o Options) *Server {
 	client := need(tb, "mariadb", "mariadb-client")
 	dir := folder(tb, o)
 	mariaData.copyTo(tb, dir, "", func(data string) *exec.Cmd {
-		return exec.Command(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-name-resolve", "--user="+mariaUser())
+		return exec.Command(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-name-resolve", "--user="+mariaUser(tb))
 	})
 	settings := map[string]string{
 		"bind-address": "127.0.0.1", "skip-name-resolve": "1", "innodb-buffer-pool-size": "64M", "innodb-log-file-size": "48M",
@@ -120,8 +145,9 @@ func MariaDB(tb testing.TB, o Options) *Server {
 		settings["innodb-flush-log-at-trx-commit"], settings["innodb-doublewrite"] = "0", "0"
 	}
 	maps.Copy(settings, o.Settings)
-	ask := func(s *Server, text string) error {
-		out, err := exec.Command(client, "--no-defaults", "-h", "127.0.0.1", "-P", fmt.Sprint(s.port), "-u", "root", "--protocol=tcp", "-e", text).CombinedOutput()
+	socket := filepath.Join(dir, "socket")
+	ask := func(text string) error {
+		out, err := exec.Command(client, "--no-defaults", "--socket="+socket, "-u", "root", "-e", text).CombinedOutput()
 		if err != nil {
 			return errors.New(string(out))
 		}
@@ -130,24 +156,35 @@ func MariaDB(tb testing.TB, o Options) *Server {
 	return launch(tb, &Server{
 		dir: dir,
 		command: func(s *Server) *exec.Cmd {
-			args := []string{"--no-defaults", "--datadir=" + s.Dir(), fmt.Sprintf("--port=%d", s.port), "--socket=" + filepath.Join(dir, "socket"), "--pid-file=" + filepath.Join(dir, "pid"), "--user=" + mariaUser()}
+			_ = os.Remove(socket) // a killed one leaves it
+			args := []string{"--no-defaults", "--datadir=" + s.Dir(), fmt.Sprintf("--port=%d", s.port), "--socket=" + socket, "--pid-file=" + filepath.Join(dir, "pid"), "--user=" + mariaUser(tb)}
 			for k, v := range settings {
 				args = append(args, "--"+k+"="+v)
 			}
 			return exec.Command(program, args...)
 		},
-		ready: func(s *Server) error { return ask(s, "create database if not exists test") },
+		// The socket is its own, while on a port that it could not have another one would
+		// answer. It is there after the port.
+		ready: func(*Server) error {
+			if _, err := os.Stat(socket); err != nil {
+				return err
+			}
+			return ask("create database if not exists test")
+		},
 		url: func(s *Server, database string) string {
 			return fmt.Sprintf("root@tcp(127.0.0.1:%d)/%s?parseTime=true", s.port, database)
 		},
+		stop: inOrder,
 	})
 }
 
 // mariaUser is who runs the server: whoever runs the test, root too, since the data is
 // theirs.
-func mariaUser() string {
-	if os.Geteuid() == 0 {
-		return "root"
+func mariaUser(tb testing.TB) string {
+	tb.Helper()
+	u, err := user.Current()
+	if err != nil {
+		tb.Fatal(err)
 	}
-	return os.Getenv("USER")
+	return u.Username
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rheostat-go/rheostat/internal/dbtest"
 )
@@ -28,8 +29,11 @@ func TestAKilledPostgresHasWhatWasCommitted(t *testing.T) {
 	psql := func(url, text string) string { return query(t, "psql", "-XAtq", url, "-c", text) }
 	psql(s.URL("postgres"), "create table t as select generate_series(1, 1000) n")
 	psql(other.URL("postgres"), "create table t (n int)")
-	pid := s.PID()
+	pid, backend := s.PID(), keepBusy(t, s)
 	s.Kill()
+	if worksIn(backend, s.Dir()) {
+		t.Error("a backend has outlived its server")
+	}
 	if out, err := exec.Command("psql", "-XAtq", s.URL("postgres"), "-c", "select 1").CombinedOutput(); err == nil {
 		t.Errorf("a killed server answers %s", out)
 	}
@@ -44,11 +48,35 @@ func TestAKilledPostgresHasWhatWasCommitted(t *testing.T) {
 	if got := psql(pool.URL("postgres"), "select count(*) from t"); got != "1000" {
 		t.Errorf("%s rows through pgbouncer", got)
 	}
+	pool.Stop()
+	pool.Start()
+	keepBusy(t, s)
 	s.Stop()
 	s.Start()
 	if got := psql(pool.URL("postgres"), "select count(*) from t"); got != "1000" {
 		t.Errorf("%s rows after a stop", got)
 	}
+}
+
+func TestAPausedPostgresAnswersLater(t *testing.T) {
+	t.Parallel()
+	s := dbtest.Postgres(t, dbtest.Options{Fast: true})
+	s.Pause()
+	answer := make(chan error, 1)
+	go func() {
+		answer <- exec.CommandContext(t.Context(), "psql", "-XAtq", s.URL("postgres"), "-c", "select 1").Run()
+	}()
+	select {
+	case err := <-answer:
+		t.Errorf("it answers: %v", err)
+	case <-time.After(200 * time.Millisecond): // however slow the machine, it cannot fail
+	}
+	s.Continue()
+	if err := <-answer; err != nil {
+		t.Error(err)
+	}
+	s.Pause()
+	s.Stop() // or the test does not end in time
 }
 
 func TestAKilledMariaDBHasWhatWasCommitted(t *testing.T) {
@@ -62,5 +90,10 @@ func TestAKilledMariaDBHasWhatWasCommitted(t *testing.T) {
 	s.Start()
 	if got := ask("select count(*) from t"); got != "2" {
 		t.Errorf("%s rows", got)
+	}
+	s.Stop()
+	s.Start()
+	if got := ask("select count(*) from t"); got != "2" {
+		t.Errorf("%s rows after a stop", got)
 	}
 }

@@ -4,14 +4,14 @@
 package dbtest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -32,10 +32,13 @@ type Server struct {
 	// ready says whether it takes connections.
 	ready func(s *Server) error
 	url   func(s *Server, database string) string
+	// stop ends the server in order.
+	stop syscall.Signal
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
 	done chan struct{}
+	from int64 // where the log of the last start begins
 }
 
 // Options of a server. The zero Options are a small durable one.
@@ -46,11 +49,7 @@ type Options struct {
 	Fast bool
 }
 
-const (
-	patience = 60 * time.Second
-	// memory is a file system in memory, where there is one.
-	memory = "/dev/shm"
-)
+const patience = 60 * time.Second
 
 // URL is how a client reaches a database of the server: a postgres:// URL, or for MariaDB
 // the DSN of go-sql-driver/mysql.
@@ -81,23 +80,10 @@ func (s *Server) Start() {
 }
 
 func (s *Server) begin() error {
-	s.mu.Lock()
-	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	cmd, done, err := s.run()
 	if err != nil {
-		s.mu.Unlock()
 		return err
 	}
-	cmd := s.command(s)
-	cmd.Stdout, cmd.Stderr = log, log
-	own(cmd)
-	if err = errors.Join(cmd.Start(), log.Close()); err != nil {
-		s.mu.Unlock()
-		return err
-	}
-	done := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(done) }()
-	s.cmd, s.done = cmd, done
-	s.mu.Unlock()
 	deadline := time.Now().Add(patience)
 	for {
 		if err = s.ready(s); err == nil {
@@ -114,13 +100,48 @@ func (s *Server) begin() error {
 	}
 }
 
+func (s *Server) run() (*exec.Cmd, <-chan struct{}, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd != nil {
+		select {
+		case <-s.done: // it has ended by itself
+		default:
+			return nil, nil, fmt.Errorf("%s runs already", filepath.Base(s.cmd.Path))
+		}
+	}
+	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, nil, err
+	}
+	if info, err := log.Stat(); err == nil {
+		s.from = info.Size()
+	}
+	cmd := s.command(s)
+	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, s.dir
+	own(cmd)
+	if err := errors.Join(cmd.Start(), log.Close()); err != nil {
+		return nil, nil, err
+	}
+	done := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(done) }()
+	s.cmd, s.done = cmd, done
+	return cmd, done, nil
+}
+
 // Kill ends the server and the processes it has started at once, as a crash does.
-func (s *Server) Kill() { s.end(syscall.SIGKILL) }
+func (s *Server) Kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return
+	}
+	family := s.kill()
+	s.await(family)
+}
 
 // Stop ends it in order, without waiting for its clients.
-func (s *Server) Stop() { s.end(syscall.SIGINT) }
-
-func (s *Server) end(sig syscall.Signal) {
+func (s *Server) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cmd == nil {
@@ -128,36 +149,62 @@ func (s *Server) end(sig syscall.Signal) {
 	}
 	pid := s.cmd.Process.Pid
 	family := children(pid)
-	_ = s.cmd.Process.Signal(sig)
-	if sig == syscall.SIGKILL {
-		for _, child := range family {
-			_ = syscall.Kill(child, sig)
-		}
+	send(pid, s.stop)
+	for _, p := range append(family, pid) {
+		send(p, carryOn) // a paused one would never hear of it
 	}
 	select {
 	case <-s.done:
 	case <-time.After(patience):
-		_ = s.cmd.Process.Kill()
-		<-s.done
+		s.tb.Errorf("%s does not stop:\n%s", filepath.Base(s.cmd.Path), s.tail())
+		family = append(family, s.kill()...)
 	}
-	for _, child := range family { // nobody writes to the data any more
-		for deadline := time.Now().Add(patience); alive(child) && time.Now().Before(deadline); {
+	s.await(family)
+}
+
+// kill ends the server and its children, which it returns. The server is halted first,
+// or it could start another child meanwhile.
+func (s *Server) kill() (family []int) {
+	pid := s.cmd.Process.Pid
+	send(pid, halt)
+	for deadline := time.Now().Add(time.Second); state(pid) == "running" && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	family = children(pid)
+	_ = s.cmd.Process.Kill()
+	for _, child := range family {
+		send(child, syscall.SIGKILL)
+	}
+	return family
+}
+
+// await waits until nobody writes to the data any more.
+func (s *Server) await(family []int) {
+	<-s.done
+	for _, child := range family {
+		for deadline := time.Now().Add(patience); state(child) != "" && time.Now().Before(deadline); {
 			time.Sleep(5 * time.Millisecond)
 		}
 	}
 	s.cmd = nil
 }
 
-// Pause stops the server's processes without ending them, until Continue.
-func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+// Pause stops the server's processes without ending them, until Continue. Elsewhere than
+// on Linux it stops only the first.
+func (s *Server) Pause() {
+	if pid := s.PID(); pid != 0 {
+		send(pid, halt) // first, so that it starts no other
+		for _, child := range children(pid) {
+			send(child, halt)
+		}
+	}
+}
 
 // Continue takes Pause back.
-func (s *Server) Continue() { s.signal(syscall.SIGCONT) }
-
-func (s *Server) signal(sig syscall.Signal) {
+func (s *Server) Continue() {
 	if pid := s.PID(); pid != 0 {
 		for _, p := range append(children(pid), pid) {
-			_ = syscall.Kill(p, sig)
+			send(p, carryOn)
 		}
 	}
 }
@@ -171,36 +218,51 @@ func (s *Server) tail() string {
 	return string(text[max(0, len(text)-4000):])
 }
 
+// logged reports whether the server has said so since its last start.
+func (s *Server) logged(what string) bool {
+	text, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Contains(text[min(s.from, int64(len(text))):], []byte(what))
+}
+
 // children are the processes that pid has started. Where there is no /proc there are none.
 func children(pid int) []int {
 	var found []int
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
-		if parent, child := parentOf(path); parent == pid {
+		if parent, what := stat(path); parent == pid && what != "Z" {
+			child, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 			found = append(found, child)
 		}
 	}
 	return found
 }
 
-func parentOf(stat string) (parent, pid int) {
-	text, err := os.ReadFile(stat)
-	if err != nil {
-		return 0, 0
+// state of a process is "running", "halted", or "" when it is no more.
+func state(pid int) string {
+	switch _, what := stat(fmt.Sprintf("/proc/%d/stat", pid)); what {
+	case "", "Z", "X":
+		return ""
+	case "T", "t":
+		return "halted"
+	default:
+		return "running"
 	}
-	head, rest, ok := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	if !ok || len(fields) < 2 || fields[0] == "Z" {
-		return 0, 0
-	}
-	parent, _ = strconv.Atoi(fields[1])
-	pid, _ = strconv.Atoi(strings.Fields(head)[0])
-	return parent, pid
 }
 
-func alive(pid int) bool {
-	parent, _ := parentOf(fmt.Sprintf("/proc/%d/stat", pid))
-	return parent != 0
+func stat(path string) (parent int, what string) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, ""
+	}
+	// The name is in brackets, and may have some of its own.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) < 2 {
+		return 0, ""
+	}
+	parent, _ = strconv.Atoi(fields[1])
+	return parent, fields[0]
 }
 
 // need finds a program in the folders or in PATH, or ends the test.
@@ -223,61 +285,27 @@ func need(tb testing.TB, program, pkg string, folders ...string) string {
 	return ""
 }
 
-// as makes cmd run as a user whom the server accepts, where root is not.
-func as(cmd *exec.Cmd, name string) {
-	if os.Geteuid() != 0 {
-		return
-	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		return
-	}
-	uid, _ := strconv.ParseUint(u.Uid, 10, 32)
-	gid, _ := strconv.ParseUint(u.Gid, 10, 32)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
-}
-
-// folder makes a folder for a server. It is not tb.TempDir, whose parents are closed to
-// other users.
-// A server that may lose its data in a crash of the machine has it in memory.
-func folder(tb testing.TB, o Options) string {
-	tb.Helper()
-	parent := ""
-	if info, err := os.Stat(memory); o.Fast && err == nil && info.IsDir() {
-		parent = memory
-	}
-	dir, err := os.MkdirTemp(parent, "rheostat-db-") //nolint:usetesting // the parents of TempDir are closed to other users
-	if err == nil {
-		err = os.Chmod(dir, 0o777) //nolint:gosec // the server runs as another user
-	}
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			tb.Error(err)
-		}
-	})
-	return dir
-}
-
+// freePort is one that nobody listens on, below those that the system gives to clients:
+// a client's connection could take the port of a server that is down for a while, or a
+// client that keeps trying to reach it could meet itself.
 func freePort(tb testing.TB) int {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	var err error
+	for range 100 {
+		port := 10000 + rand.IntN(22000) //nolint:gosec // it only has to be free
+		var l net.Listener
+		if l, err = (&net.ListenConfig{}).Listen(context.WithoutCancel(tb.Context()), "tcp", address(port)); err != nil {
+			continue
+		}
+		if err = l.Close(); err == nil {
+			return port
+		}
 	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		tb.Fatal(err)
-	}
-	_, text, _ := net.SplitHostPort(address)
-	port, err := strconv.Atoi(text)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return port
+	tb.Fatal(err)
+	return 0
 }
+
+func address(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
 // launch starts a server on a free port; when another process is faster, on the next.
 func launch(tb testing.TB, s *Server) *Server {
@@ -301,67 +329,9 @@ func launch(tb testing.TB, s *Server) *Server {
 	return nil
 }
 
-// template is a folder that is made once for each process and copied for each server.
-type template struct {
-	once sync.Once
-	dir  string
-	err  error
-}
-
-// copyTo copies the template, which fill makes, to a folder of a server.
-func (t *template) copyTo(tb testing.TB, to, owner string, fill func(dir string) *exec.Cmd) {
-	tb.Helper()
-	t.once.Do(func() {
-		if t.dir, t.err = os.MkdirTemp("", "rheostat-template-"); t.err != nil { //nolint:usetesting // it outlives this test
-			return
-		}
-		leaveNothing(t.dir)
-		if t.err = os.Chmod(t.dir, 0o777); t.err == nil { //nolint:gosec // the server runs as another user
-			t.err = run(fill(filepath.Join(t.dir, "data")), owner)
-		}
-	})
-	err := t.err
-	if err == nil {
-		err = run(exec.Command("cp", "-a", filepath.Join(t.dir, "data"), to), "")
-	}
-	if err != nil {
-		tb.Fatal(err)
-	}
-}
-
-func run(cmd *exec.Cmd, owner string) error {
-	if owner != "" {
-		as(cmd, owner)
-	}
-	own(cmd)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", cmd.Path, err, out)
-	}
-	return nil
-}
-
-// leaveNothing removes the folder when this process is gone, however it went: a shell
-// waits for the end of its input.
-func leaveNothing(dir string) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return
-	}
-	cmd := exec.Command("sh", "-c", `cat >/dev/null; rm -rf "$0"`, dir)
-	cmd.Stdin = r
-	if err := cmd.Start(); err == nil {
-		go func() { _ = cmd.Wait() }()
-	}
-	_ = r.Close()
-	held.Store(dir, w)
-}
-
-// held are the ends of pipes that close with this process, by folder.
-var held sync.Map
-
-// dial waits for a server that takes TCP connections.
+// dial connects to a port once.
 func dial(ctx context.Context, port int) error {
-	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", address(port))
 	if err == nil {
 		err = c.Close()
 	}

@@ -37,6 +37,9 @@
 //     and Any combine judges, analysistest holds the law and doubles.
 //   - flags: feature flags by typed handles, from files, HTTP, Redis and the formats
 //     and clients of others. strategy/flagramp turns one like traffic.
+//   - migrate: changes of a database under live traffic, kept the same for both versions
+//     until the old side is dropped, for PostgreSQL, MariaDB, MySQL and SQLite.
+//     strategy/migration makes one part of a rollout; migratetest is the law.
 //   - rollback: the last-known-good ledger with quarantine, flap and fleet
 //     budgets, and a rollback that always ends in a verdict.
 //   - observe: events for people and machines; observe/prometheus exposes them.

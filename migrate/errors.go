@@ -45,6 +45,11 @@ var (
 	ErrExists = errors.New("migrate: exists already")
 	// ErrUnguarded: nothing tells which versions are alive.
 	ErrUnguarded = errors.New("migrate: nothing tells which versions are alive")
+	// ErrOutOfOrder: a migration comes before one that was applied.
+	ErrOutOfOrder = errors.New("migrate: out of order")
+	// ErrUnresolved: a statement was begun, could not be one transaction with the record
+	// of it, and nothing tells whether it was done; see Migrator.Resolve.
+	ErrUnresolved = errors.New("migrate: begun, and not known to be done")
 
 	errTrailing = errors.New("more than one value")
 )
@@ -62,6 +67,20 @@ func (e *BusyError) Error() string {
 
 // Is makes it ErrBusy.
 func (e *BusyError) Is(target error) bool { return target == ErrBusy }
+
+// StatementError says which statement of a Work failed, and that nothing of it was done,
+// unless the connection was lost with it.
+type StatementError struct {
+	// N is its number, from 1.
+	N   int
+	Err error
+}
+
+// Error is the number and the reason.
+func (e *StatementError) Error() string { return fmt.Sprintf("statement %d: %v", e.N, e.Err) }
+
+// Unwrap is the reason.
+func (e *StatementError) Unwrap() error { return e.Err }
 
 // LiveError lists who is alive. It is ErrOldVersionLive.
 type LiveError struct {

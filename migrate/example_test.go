@@ -6,6 +6,7 @@ package migrate_test
 import (
 	"context"
 	"fmt"
+	"testing/fstest"
 	"time"
 
 	"github.com/rheostat-go/rheostat/migrate"
@@ -46,4 +47,41 @@ func Example() {
 	// ready
 	// rollingBack
 	// rolledBack
+}
+
+// Files go up once, in the order of their versions, and the last of them down again.
+func ExampleMigrator_Up() {
+	ctx := context.Background()
+	fsys := fstest.MapFS{ // os.DirFS(".") or an embed.FS
+		"migrations/20240312000000-add-user-preferences.up.sql":   {Data: []byte("ALTER TABLE users ADD COLUMN preferences jsonb DEFAULT '{}';")},
+		"migrations/20240312000000-add-user-preferences.down.sql": {Data: []byte("ALTER TABLE users DROP COLUMN preferences;")},
+	}
+	set, err := migrate.ReadDir(fsys, "migrations")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	m, err := migrate.New(migrate.NewMemory(), migrate.Options{
+		Observe: func(_ context.Context, e migrate.Event) { // the command's --verbose
+			if e.Kind == migrate.StatementRun {
+				fmt.Println(e.ID, e.Step+":", e.Statement)
+			}
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for range 2 {
+		runs, err := m.Up(ctx, set, migrate.UpOptions{})
+		fmt.Println(len(runs), "applied", err)
+	}
+	if _, err := m.Down(ctx, set, 1); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// 20240312000000-add-user-preferences up: ALTER TABLE users ADD COLUMN preferences jsonb DEFAULT '{}'
+	// 1 applied <nil>
+	// 0 applied <nil>
+	// 20240312000000-add-user-preferences down: ALTER TABLE users DROP COLUMN preferences
 }

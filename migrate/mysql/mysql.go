@@ -42,6 +42,10 @@ func New(db *sql.DB, _ Options) (*Database, error) {
 // Name is "mysql".
 func (d *Database) Name() string { return "mysql" }
 
+// CommitsDDL says that the server commits DDL by itself: package migrate runs the statements
+// of a file one by one unless they only write rows.
+func (d *Database) CommitsDDL() bool { return true }
+
 // Setup makes the tables, and refuses a server that would not keep what it is given.
 func (d *Database) Setup(ctx context.Context) error {
 	var mode, format, version string

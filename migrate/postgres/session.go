@@ -175,7 +175,7 @@ func which(err error, statements []string, done int) error {
 	if err == nil || done < 0 || done >= len(statements) || errors.Is(err, migrate.ErrFenced) {
 		return err
 	}
-	return fmt.Errorf("%w (in statement %d of %d: %s)", err, done+1, len(statements), short(statements[done]))
+	return &migrate.StatementError{N: done + 1, Err: fmt.Errorf("%w (in %s)", err, short(statements[done]))}
 }
 
 // short is the beginning of a statement. Literals in it may be secret, such as a password: it

@@ -174,7 +174,7 @@ func (x *Session) Do(ctx context.Context, id string, w migrate.Work, next migrat
 		}
 		for i, text := range w.Statements {
 			if err := x.statement(ctx, tx, text, w.Timeout); err != nil {
-				return fmt.Errorf("statement %d: %w", i+1, err)
+				return &migrate.StatementError{N: i + 1, Err: x.s.d.Classify(err)}
 			}
 		}
 		if w.Func != nil {
@@ -203,7 +203,7 @@ func (x *Session) alone(ctx context.Context, id string, w migrate.Work, next mig
 			return err
 		}
 		if err := x.s.alone(ctx, text, w.LockTimeout, w.Timeout); err != nil {
-			return fmt.Errorf("statement %d: %w", i+1, err)
+			return &migrate.StatementError{N: i + 1, Err: x.s.d.Classify(err)}
 		}
 	}
 	return nil

@@ -100,7 +100,7 @@ func TestUpAppliesWhatIsNotAppliedAndDownTakesBackTheLast(t *testing.T) {
 
 func TestACrashAtAnyCallLosesNothingAndDoesNothingTwice(t *testing.T) {
 	t.Parallel()
-	killed := errors.New("killed")
+	killed, unresolved := errors.New("killed"), 0
 	play := func(t *testing.T, own, after bool, at int, fault error) (calls int) {
 		t.Helper()
 		mem := migrate.NewMemory()
@@ -134,7 +134,13 @@ func TestACrashAtAnyCallLosesNothingAndDoesNothingTwice(t *testing.T) {
 				if try > 4 {
 					t.Fatalf("own %t, after %t, call %d: %v", own, after, at, err)
 				}
+				if !errors.Is(fault, killed) && !errors.Is(err, migrate.ErrUnresolved) {
+					t.Fatalf("own %t, after %t, call %d: a call that may be tried again is not: %v", own, after, at, err)
+				}
 				if errors.Is(err, migrate.ErrUnresolved) {
+					if errors.Is(fault, killed) { // the next process must not guess
+						unresolved++
+					}
 					resolve(t, m, mem, set)
 				}
 				time.Sleep(time.Minute) // the lease of the one that died
@@ -167,6 +173,9 @@ func TestACrashAtAnyCallLosesNothingAndDoesNothingTwice(t *testing.T) {
 				}
 			}
 		}
+	}
+	if unresolved == 0 {
+		t.Error("a statement that was begun is guessed to be done, or not")
 	}
 }
 

@@ -19,6 +19,9 @@ type UpOptions struct {
 	// which is ErrOutOfOrder otherwise: two branches were merged, and what the later one
 	// says may not hold after the earlier one.
 	OutOfOrder bool
+	// Unsafe applies what would be refused with an *UnsafeError because it would stop the
+	// database's users, or break the version of the program before.
+	Unsafe bool
 	// DryRun returns what would be done, and writes nothing.
 	DryRun bool
 }
@@ -32,6 +35,9 @@ type MigrationRun struct {
 	Statements []string
 	// Alone says that they are not one transaction.
 	Alone bool
+	// Unsafe is what Up would refuse, or was allowed. Up also asks the database: much is safe
+	// in a table that is not there yet, or has no rows.
+	Unsafe []*UnsafeError
 	// Took is how long it took; 0 in a dry run.
 	Took time.Duration
 }
@@ -44,7 +50,10 @@ type MigrationRun struct {
 // One process does so at a time: another waits, and then finds nothing left to do. A wait
 // for a lock is bounded by Options.LockTimeout and tried again within Options.LockBudget.
 // Before anything runs, every script is read, and a migration that was edited after it was
-// applied is ErrChecksum. Applied migrations that the set does not have are passed over: an
+// applied is ErrChecksum. Statements that would stop the database's users, or break the
+// version of the program before, are *UnsafeError, joined, unless a comment above them says
+// why they are safe: -- migrate:allow drop-column nobody has read it since v41. What a
+// migration before it in the same run has made may be changed at will. Applied migrations that the set does not have are passed over: an
 // earlier version of the program must be able to start. Status lists them.
 //
 // It returns what it applied, with the error that ended it too.
@@ -58,6 +67,11 @@ func (m *Migrator) Up(ctx context.Context, set Set, o UpOptions) ([]MigrationRun
 		tasks, err := m.pending(ctx, set, o)
 		if err != nil {
 			return err
+		}
+		if !o.Unsafe {
+			if err := m.unsafe(ctx, s, tasks); err != nil {
+				return err
+			}
 		}
 		for _, t := range tasks {
 			r, err := m.begin(ctx, s, t)

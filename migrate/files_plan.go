@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/rheostat-go/rheostat/migrate/internal/sqltext"
 )
@@ -25,8 +26,12 @@ type fileStep struct {
 	// begun says that it is not one transaction with the record of it, so that it is saved
 	// before that it is begun. alone says that do is one statement outside a transaction.
 	begun, alone bool
-	file         string
-	lines        []int
+	// recheck is how to tell whether a step that was begun is done.
+	recheck sqltext.Recheck
+	file    string
+	lines   []int
+
+	lockTimeout, timeout time.Duration
 }
 
 // at is where statement i is.
@@ -37,19 +42,33 @@ func (s fileStep) at(i int) string {
 	return fmt.Sprintf("%s:%d", s.file, s.lines[i])
 }
 
-// halve splits a part into what can be done at once.
-func (m *Migrator) halve(id string, p Part) (half, error) {
-	file := p.name(id)
-	all, err := sqltext.Split(normal(p.SQL), sqltext.Of(m.db.Name()), max(p.line, 1))
+// script is a part read for one database.
+type script struct {
+	half half
+	all  []sqltext.Statement
+	file string
+}
+
+// whole says that it is one transaction.
+func (s script) whole() bool {
+	return len(s.half) == 1 && !s.half[0].alone && len(s.half[0].do) == len(s.all)
+}
+
+// read reads a part, and splits it into what can be done at once.
+func (m *Migrator) read(id string, p Part) (script, error) {
+	s := script{file: p.name(id)}
+	d := sqltext.Of(m.db.Name())
+	all, err := sqltext.Split(normal(p.SQL), d, max(p.line, 1))
 	if err != nil {
-		return nil, fmt.Errorf("migrate: %w", located(file, err))
+		return s, fmt.Errorf("migrate: %w", located(s.file, err))
 	}
 	if n := len(all); n > 1 && !p.Alone && begins(all[0]) && ends(all[n-1]) {
 		all = all[1 : n-1] // it is a transaction anyway
 	}
-	for _, s := range all {
-		if begins(s) || ends(s) || is(s, "ROLLBACK") && !slices.Contains(s.Words, "TO") || is(s, "ABORT") {
-			return nil, fmt.Errorf("migrate: %s:%d: %s would end the transaction that records it: leave it out, or let the script begin with BEGIN and end with COMMIT", file, s.Line, s.Words[0])
+	s.all = all
+	for _, x := range all {
+		if x.Control() {
+			return s, fmt.Errorf("migrate: %s:%d: %s would end the transaction that records it: leave it out, or let the script begin with BEGIN and end with COMMIT", s.file, x.Line, x.Words[0])
 		}
 	}
 	commits := false
@@ -57,20 +76,47 @@ func (m *Migrator) halve(id string, p Part) (half, error) {
 		commits = db.CommitsDDL()
 	}
 	if !p.Alone && (!commits || !slices.ContainsFunc(all, func(s sqltext.Statement) bool { return !is(s, dml...) })) {
-		step := fileStep{fn: p.Func, begun: commits && p.Func != nil, file: file}
-		for _, s := range all {
-			step.do, step.lines = append(step.do, s.Text), append(step.lines, s.Line)
+		step := fileStep{fn: p.Func, begun: commits && p.Func != nil, file: s.file}
+		for _, x := range all {
+			step.do, step.lines = append(step.do, x.Text), append(step.lines, x.Line)
 		}
-		return half{step}, nil
+		s.half = half{step}
+	} else {
+		s.half = oneByOne(s, d, p.Func)
 	}
+	for i := range s.half {
+		s.half[i].lockTimeout, s.half[i].timeout = p.LockTimeout, p.Timeout
+	}
+	return s, nil
+}
+
+// oneByOne makes a step of each statement. Those that can be a transaction together with
+// the record of them are.
+func oneByOne(s script, d sqltext.Dialect, fn func(context.Context, *sql.Tx) error) half {
 	var h half
-	for _, s := range all {
-		h = append(h, fileStep{do: []string{s.Text}, begun: true, alone: true, file: file, lines: []int{s.Line}})
+	for _, x := range s.all {
+		alone := d == sqltext.Generic || x.Alone(d)
+		step := fileStep{do: []string{x.Text}, begun: alone, alone: alone, file: s.file, lines: []int{x.Line}}
+		if alone {
+			step.recheck = x.Recheck(d)
+		}
+		h = append(h, step)
 	}
-	if p.Func != nil || len(h) == 0 {
-		h = append(h, fileStep{fn: p.Func, begun: p.Func != nil, file: file})
+	if fn != nil || len(h) == 0 {
+		h = append(h, fileStep{fn: fn, begun: fn != nil, file: s.file})
 	}
-	return h, nil
+	return h
+}
+
+// halve is what can be done at once of a part that cannot but work.
+func (m *Migrator) halve(id string, p Part) (half, error) {
+	s, err := m.read(id, p)
+	if err != nil {
+		return nil, err
+	}
+	d := sqltext.Of(m.db.Name())
+	_, err = lint(sqltext.NewLinter(d), d, s.file, s.all, s.whole())
+	return s.half, err
 }
 
 // dml are the statements that no database commits by itself.
@@ -80,9 +126,7 @@ func is(s sqltext.Statement, words ...string) bool {
 	return len(s.Words) > 0 && slices.Contains(words, s.Words[0])
 }
 
-func begins(s sqltext.Statement) bool {
-	return is(s, "BEGIN") || is(s, "START") && slices.Contains(s.Words, "TRANSACTION")
-}
+func begins(s sqltext.Statement) bool { return s.Control() && is(s, "BEGIN", "START") }
 
 func ends(s sqltext.Statement) bool { return is(s, "COMMIT", "END") }
 
@@ -126,12 +170,17 @@ func (m *Migrator) pending(ctx context.Context, set Set, o UpOptions) ([]task, e
 		}
 	}
 	var tasks []task
+	d := sqltext.Of(m.db.Name())
+	linter := sqltext.NewLinter(d) // of the batch
 	for _, f := range set.all {
 		old := records[f.ID]
 		t, err := m.upTask(f, old)
 		if err == nil && (old == nil || old.State.Phase != Done) {
-			if !o.OutOfOrder && compareVersions(f.version(), last) < 0 {
-				err = fmt.Errorf("%w: %s: version %s has been applied: give it a later version, or allow it with UpOptions.OutOfOrder", ErrOutOfOrder, f.Up.name(f.ID), last)
+			t.unsafe, err = lint(linter, d, t.up.file, t.up.all, t.up.whole())
+			errs = append(errs, err)
+			err = nil
+			if !o.OutOfOrder && !f.OutOfOrder && compareVersions(f.version(), last) < 0 {
+				err = fmt.Errorf("%w: %s: version %s has been applied: give it a later version, or allow it with UpOptions.OutOfOrder or -- migrate:out-of-order", ErrOutOfOrder, f.Up.name(f.ID), last)
 			}
 			tasks = append(tasks, t)
 		}
@@ -148,12 +197,12 @@ func (m *Migrator) pending(ctx context.Context, set Set, o UpOptions) ([]task, e
 
 // upTask says how a migration goes up, if it may.
 func (m *Migrator) upTask(f Migration, old *Record) (task, error) {
-	up, err := m.halve(f.ID, f.Up)
+	up, err := m.read(f.ID, f.Up)
 	if err != nil {
 		return task{}, err
 	}
 	down, err := m.halve(f.ID, f.Down)
-	t := task{m: f, half: up, script: frozen(up, down), old: old}
+	t := task{m: f, half: up.half, up: up, script: frozen(up.half, down), old: old}
 	switch {
 	case err != nil || old == nil:
 	case old.Kind != Versioned:
@@ -232,7 +281,8 @@ func (m *Migrator) downTask(set Set, r *Record) (task, error) {
 		t.half = h
 	} else {
 		for _, s := range r.Script.Steps[t.base:] {
-			t.half = append(t.half, fileStep{do: s.Undo, begun: s.Alone, alone: s.Alone, file: r.ID})
+			recheck := sqltext.Recheck{Holds: s.Holds, Clean: s.Clean}
+			t.half = append(t.half, fileStep{do: s.Undo, begun: s.Alone, alone: s.Alone, recheck: recheck, file: r.ID})
 		}
 	}
 	if !slices.ContainsFunc(t.half, func(s fileStep) bool { return len(s.do) > 0 || s.fn != nil }) {

@@ -6,6 +6,7 @@ package migrate
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -92,10 +93,13 @@ func (r Record) status(otherwise MigrationState) MigrationStatus {
 		}
 		return s
 	}
-	for _, step := range r.State.Steps {
+	for i, step := range r.State.Steps {
 		switch {
+		case step.Begun && !step.Done && i < len(r.Script.Steps) && r.Script.Steps[i].Holds != "":
+			s.State = MigrationHalf // the catalog tells
+			return s
 		case step.Begun && !step.Done:
-			s.State = MigrationUnresolved
+			s.State, s.Why = MigrationUnresolved, cmp.Or(s.Why, fmt.Sprintf("step %d was begun", i+1))
 			return s
 		case step.Done:
 			s.State = MigrationHalf

@@ -5,6 +5,7 @@ package migrate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,9 @@ type task struct {
 	m    Migration
 	down bool
 	half half
+	up   script
+	// unsafe is what is unsafe about it.
+	unsafe []unsafe
 	// base is where the steps of the half begin among those of the record.
 	base   int
 	script Script // of a new record
@@ -49,6 +53,9 @@ func (t task) end() Phase {
 
 func (t task) run(took time.Duration) MigrationRun {
 	run := MigrationRun{ID: t.m.ID, Down: t.down, Took: took}
+	for _, f := range t.unsafe {
+		run.Unsafe = append(run.Unsafe, f.UnsafeError)
+	}
 	for _, s := range t.half {
 		run.Statements = append(run.Statements, s.do...)
 		run.Alone = run.Alone || s.begun
@@ -68,10 +75,10 @@ func dry(tasks []task) []MigrationRun {
 func frozen(up, down half) Script {
 	var s Script
 	for i, step := range up {
-		s.Steps = append(s.Steps, Step{Phase: Expanding, Op: -1, Name: fmt.Sprintf("up %d", i+1), Do: step.do, Alone: step.begun})
+		s.Steps = append(s.Steps, Step{Phase: Expanding, Op: -1, Name: fmt.Sprintf("up %d", i+1), Do: step.do, Alone: step.begun, Holds: step.recheck.Holds, Clean: step.recheck.Clean})
 	}
 	for i, step := range down {
-		s.Steps = append(s.Steps, Step{Phase: RollingBack, Op: -1, Name: fmt.Sprintf("down %d", i+1), Undo: step.do, Alone: step.begun})
+		s.Steps = append(s.Steps, Step{Phase: RollingBack, Op: -1, Name: fmt.Sprintf("down %d", i+1), Undo: step.do, Alone: step.begun, Holds: step.recheck.Holds, Clean: step.recheck.Clean})
 	}
 	return s
 }
@@ -132,9 +139,9 @@ func alike(a, b Record) bool {
 func (t task) keep(r *Record, old Record) error {
 	for i, step := range old.State.Steps[:min(old.ups(), len(old.State.Steps))] {
 		switch {
-		case step.Begun && !step.Done:
-			return t.unresolved(i)
-		case !step.Done:
+		case !step.Begun && !step.Done:
+		case step.Begun && !step.Done && (i >= len(t.half) || !slices.Equal(t.half[i].do, old.Script.Steps[i].Do)):
+			return fmt.Errorf("%w: %s: statement %d was begun: put it back as it was until it is known whether it is done", ErrChecksum, t.m.Up.name(t.m.ID), i+1)
 		case i >= len(t.half) || !slices.Equal(t.half[i].do, old.Script.Steps[i].Do):
 			return fmt.Errorf("%w: %s: statement %d has been applied: put it back as it was, and mend it with a later one", ErrChecksum, t.m.Up.name(t.m.ID), i+1)
 		default:
@@ -160,15 +167,17 @@ func (m *Migrator) carry(ctx context.Context, s Session, r Record, t task) (time
 		}
 		r.State.Steps = marks
 	}
-	if i := slices.IndexFunc(r.State.Steps[t.base:t.base+len(t.half)], func(s StepState) bool { return s.Begun && !s.Done }); i >= 0 {
-		return 0, t.unresolved(i)
-	}
 	m.tell(ctx, r, Event{Kind: StepBegun, Step: t.name()})
 	for i := range t.half {
-		if r.State.Steps[t.base+i].Done {
-			continue
+		done := r.State.Steps[t.base+i].Done
+		var err error
+		if !done && r.State.Steps[t.base+i].Begun {
+			done, err = m.settle(ctx, s, &r, t, i)
 		}
-		if err := m.part(ctx, s, &r, t, i); err != nil {
+		if err == nil && !done {
+			err = m.part(ctx, s, &r, t, i)
+		}
+		if err != nil {
 			return 0, err
 		}
 	}
@@ -203,6 +212,12 @@ func (m *Migrator) next(ctx context.Context, s Session, r Record, phase Phase) (
 // after it was saved that it is begun.
 func (m *Migrator) part(ctx context.Context, s Session, r *Record, t task, i int) error {
 	step, k := t.half[i], t.base+i
+	doubt := r.State.Steps[k].Begun // a server that was lost may be at it still
+	if step.begun && !doubt {
+		if err := m.fresh(ctx, s, *r, t, i); err != nil {
+			return err
+		}
+	}
 	if step.begun {
 		next, err := m.next(ctx, s, *r, t.during())
 		next.Steps[k] = StepState{Begun: true}
@@ -226,11 +241,16 @@ func (m *Migrator) part(ctx context.Context, s Session, r *Record, t task, i int
 		next.Steps[k] = StepState{Begun: step.begun, Done: true}
 	}
 	m.statements(ctx, *r, t.name(), step.do)
-	w := Work{Statements: step.do, Func: step.fn, Alone: step.alone, LockTimeout: m.o.LockTimeout}
+	w := Work{Statements: step.do, Func: step.fn, Alone: step.alone, LockTimeout: cmp.Or(step.lockTimeout, m.o.LockTimeout), Timeout: step.timeout}
 	if step.begun {
 		err = m.once(ctx, s, r, t, i, w, next)
 	} else {
 		err = m.save(ctx, s, r.ID, w, next)
+	}
+	if err != nil && step.begun {
+		if done, looking := m.look(ctx, s, r, t, i, doubt, err); done || looking != nil {
+			return looking
+		}
 	}
 	if err != nil {
 		return m.refused(ctx, s, *r, t, i, err)

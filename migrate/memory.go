@@ -343,9 +343,18 @@ func (d *Memory) learn(r *Record, statements []string) {
 		case slices.Equal(statements, step.Do):
 			d.holds[step.Holds] = true
 		case slices.Equal(statements, step.Undo):
+			d.holds[step.Holds] = step.Phase == RollingBack // a file's way down is done, not undone
+		case r.Kind == Versioned && r.opposes(step, statements):
 			d.holds[step.Holds] = false
 		}
 	}
+}
+
+// opposes says whether statements are a step of a file's other way.
+func (r *Record) opposes(step Step, statements []string) bool {
+	return slices.ContainsFunc(r.Script.Steps, func(other Step) bool {
+		return other.Phase != step.Phase && slices.Equal(statements, slices.Concat(other.Do, other.Undo))
+	})
 }
 
 func (s *memorySession) guard(g *Guard) error {

@@ -4,11 +4,13 @@
 package migrate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/rheostat-go/rheostat/migrate/internal/sqltext"
 )
@@ -27,7 +29,15 @@ import (
 //
 // A script is run outside a transaction if it says -- migrate:up transaction:false,
 // -- migrate:down transaction:false, or, for both, -- +goose NO TRANSACTION. Between
-// -- +goose StatementBegin and -- +goose StatementEnd is one statement. Files whose names
+// -- +goose StatementBegin and -- +goose StatementEnd is one statement. What else a script
+// may say, above both sections for both of them:
+//
+//	-- migrate:lock-timeout 1s              a bound on each wait for a lock
+//	-- migrate:timeout 10m                  a bound on each statement
+//	-- migrate:out-of-order                 it may go up after a later version
+//	-- migrate:allow drop-column why        the statement below it is safe here; see Up
+//
+// Files whose names
 // do not end in .sql are passed over. Errors name the file and the line.
 func ReadDir(fsys fs.FS, dir string) (Set, error) {
 	entries, err := fs.ReadDir(fsys, dir)
@@ -89,6 +99,7 @@ func (r *reader) file(file, text string) error {
 	if err := s.read(text); err != nil {
 		return err
 	}
+	m.OutOfOrder = m.OutOfOrder || s.late
 	for _, half := range []struct{ into, from *Part }{{&m.Up, s.up}, {&m.Down, s.down}} {
 		switch {
 		case half.from == nil:
@@ -123,9 +134,12 @@ type sections struct {
 	side     string // what the file's name says
 	up, down *Part
 	alone    bool
+	late     bool
 	now      **Part // where lines go; nil is before the first section
 	text     strings.Builder
 	begins   int // the line of it
+
+	lockTimeout, timeout time.Duration // what is said above the sections
 }
 
 func (s *sections) read(text string) error {
@@ -161,6 +175,7 @@ func (s *sections) read(text string) error {
 	for _, p := range []*Part{s.up, s.down} {
 		if p != nil {
 			p.Alone = p.Alone || s.alone
+			p.LockTimeout, p.Timeout = cmp.Or(p.LockTimeout, s.lockTimeout), cmp.Or(p.Timeout, s.timeout)
 		}
 	}
 	return nil
@@ -177,8 +192,23 @@ func (s *sections) directive(n int, text string) (taken bool, err error) {
 	switch {
 	case !goose && !dbmate:
 		return false, nil
-	case goose && (rest == "statementbegin" || rest == "statementend"):
-		return false, nil // the splitter's
+	case goose && (rest == "statementbegin" || rest == "statementend"), words[0] == "migrate:allow":
+		return false, nil // the splitter's, and the linter's
+	case words[0] == "migrate:out-of-order" && rest == "":
+		s.late = true
+		return true, nil
+	case words[0] == "migrate:lock-timeout":
+		into := &s.lockTimeout
+		if s.now != nil {
+			into = &(*s.now).LockTimeout
+		}
+		return true, within(into, rest)
+	case words[0] == "migrate:timeout":
+		into := &s.timeout
+		if s.now != nil {
+			into = &(*s.now).Timeout
+		}
+		return true, within(into, rest)
 	case goose && rest == "no transaction":
 		s.alone = true
 		return true, nil
@@ -187,7 +217,17 @@ func (s *sections) directive(n int, text string) (taken bool, err error) {
 	case dbmate && (words[0] == "migrate:up" || words[0] == "migrate:down") && (rest == "" || rest == "transaction:true" || rest == "transaction:false"):
 		return true, s.begin(n, strings.TrimPrefix(words[0], "migrate:"), rest == "transaction:false")
 	}
-	return false, fmt.Errorf("unknown directive %q: known are migrate:up and migrate:down, with transaction:false, and +goose Up, Down, NO TRANSACTION, StatementBegin and StatementEnd", text)
+	return false, fmt.Errorf("unknown directive %q: known are migrate:up and migrate:down, with transaction:false, migrate:lock-timeout, timeout, out-of-order and allow, and +goose Up, Down, NO TRANSACTION, StatementBegin and StatementEnd", text)
+}
+
+// within reads a bound.
+func within(into *time.Duration, text string) error {
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return fmt.Errorf("%q is no time above 0, such as 500ms or 2s", text)
+	}
+	*into = d
+	return nil
 }
 
 // begin begins a section.

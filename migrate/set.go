@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Migration is one versioned migration: a script or a Go function that changes the schema,
@@ -23,6 +24,8 @@ type Migration struct {
 	Up Part
 	// Down takes Up back. Zero, or without a statement, it cannot be.
 	Down Part
+	// OutOfOrder lets it go up after a later version has, which is ErrOutOfOrder otherwise.
+	OutOfOrder bool
 }
 
 // Part is one direction of a Migration. Unless it is Alone, and where the database does
@@ -37,6 +40,10 @@ type Part struct {
 	// Alone runs each statement by itself, outside a transaction, and each may have a
 	// connection of its own: CREATE INDEX CONCURRENTLY. There is no Func then.
 	Alone bool
+	// LockTimeout bounds the wait of one statement for a lock; 0 is Options.LockTimeout.
+	LockTimeout time.Duration
+	// Timeout bounds each statement; 0 is none.
+	Timeout time.Duration
 
 	file string // where it was read; empty is a Go program
 	line int    // of SQL in the file
@@ -81,6 +88,8 @@ func (m Migration) check() error {
 		return errors.New("field Up has neither SQL nor Func")
 	case m.Up.Alone && m.Up.Func != nil, m.Down.Alone && m.Down.Func != nil:
 		return errors.New("field Func runs in a transaction, and Alone is outside one")
+	case min(m.Up.LockTimeout, m.Up.Timeout, m.Down.LockTimeout, m.Down.Timeout) < 0:
+		return errors.New("fields LockTimeout and Timeout must not be below zero")
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func (s Statement) Alone(d Dialect) bool {
 	case Postgres:
 		return p.concurrently() || p.is("VACUUM") || p.is("CREATE", "DATABASE") || p.is("DROP", "DATABASE") ||
 			p.is("CREATE", "TABLESPACE") || p.is("DROP", "TABLESPACE") || p.is("ALTER", "SYSTEM") || p.is("CALL") ||
-			p.is("REINDEX", "DATABASE") || p.is("REINDEX", "SYSTEM") || p.is("REINDEX", "SCHEMA") || p.is("CLUSTER") && len(p) == 1 ||
+			p.is("REINDEX", "DATABASE") || p.is("REINDEX", "SYSTEM") || p.is("REINDEX", "SCHEMA") || p.is("DO") || p.is("CLUSTER") && len(p) == 1 ||
 			(p.is("CREATE", "SUBSCRIPTION") || p.is("DROP", "SUBSCRIPTION")) || p.is("DISCARD", "ALL")
 	default:
 		return false
@@ -87,13 +87,19 @@ func (s Statement) Recheck(d Dialect) Recheck {
 	return Recheck{}
 }
 
-func recheckPostgres(p parser) Recheck {
+// folded has the words as PostgreSQL reads them, in small letters.
+func (p parser) folded() parser {
 	p = slices.Clone(p)
 	for i := range p {
-		if p[i].Kind == Word { // names that are not quoted are in small letters
+		if p[i].Kind == Word {
 			p[i].Text = strings.ToLower(p[i].Text)
 		}
 	}
+	return p
+}
+
+func recheckPostgres(p parser) Recheck {
+	p = p.folded()
 	if p.accept("CREATE", "DATABASE") {
 		if n, ok := p.name(); ok {
 			return Recheck{Holds: "SELECT EXISTS (SELECT FROM pg_database WHERE datname = " + literal(n) + ")"}
@@ -102,7 +108,7 @@ func recheckPostgres(p parser) Recheck {
 	if p.accept("DROP", "INDEX", "CONCURRENTLY") {
 		again := p.exists()
 		if r, ok := p.ref(); ok {
-			return Recheck{Holds: "SELECT to_regclass(" + literal(r.quoted()) + ") IS NULL", Again: again}
+			return Recheck{Holds: "SELECT to_regclass(" + literal(r.quoted(Postgres)) + ") IS NULL", Again: again}
 		}
 	}
 	if !p.accept("CREATE") {
@@ -125,7 +131,7 @@ func recheckPostgres(p parser) Recheck {
 	if !ok {
 		return Recheck{}
 	}
-	name := ref{schema: table.schema, name: index}.quoted()
+	name := ref{schema: table.schema, name: index}.quoted(Postgres)
 	return Recheck{
 		Holds: "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(" + literal(name) + ") AND indisvalid)",
 		Clean: []string{"DROP INDEX CONCURRENTLY IF EXISTS " + name}, Again: again,
@@ -148,9 +154,11 @@ func recheckMySQL(p parser) Recheck {
 	case p.accept("ALTER", "TABLE"):
 		return alter(p)
 	case p.accept("DROP", "INDEX"):
-		p.exists()
+		again := p.exists()
 		if n, ok := p.name(); ok && p.accept("ON") {
-			return index(p, n, false)
+			r := index(p, n, false)
+			r.Again = again
+			return r
 		}
 	case p.is("DROP"):
 		return Recheck{Again: p.has("IF", "EXISTS")}
@@ -179,50 +187,65 @@ func alter(p parser) Recheck {
 	if t.schema != "" {
 		at = append(parser{{Kind: Quoted, Text: "`" + strings.ReplaceAll(t.schema, "`", "``") + "`"}, {Kind: Symbol, Text: "."}}, at...)
 	}
-	repeats := true
+	var first Recheck
+	repeats, seen := true, map[string]bool{}
 	for _, a := range p.parts() {
-		modify := a.is("MODIFY") || a.is("ALGORITHM") || a.is("LOCK")
-		repeats = repeats && modify
-		if modify {
+		if a.is("MODIFY") || a.is("ALGORITHM") || a.is("LOCK") {
 			continue
 		}
-		if r := action(a, at); r.Holds != "" {
-			return r
+		r, name := action(a, at)
+		if seen[name] { // dropped and added again: the catalog looks the same before and after
+			return Recheck{}
+		}
+		seen[name] = name != ""
+		repeats = repeats && r.Again
+		if first.Holds == "" && !r.Again {
+			first = r
 		}
 	}
-	return Recheck{Again: repeats}
+	if first.Holds == "" {
+		return Recheck{Again: repeats}
+	}
+	return first
 }
 
-func action(a, at parser) Recheck {
+// action is what tells that one action of an ALTER TABLE was done, and the name it is
+// about.
+func action(a, at parser) (_ Recheck, name string) {
 	switch {
 	case a.accept("RENAME", "COLUMN"):
-		return columnOf(a.after("TO"), at, true)
+		return columnOf(a.after("TO"), at, true), ""
 	case a.accept("RENAME", "TO"):
-		return table(a, false, true)
+		return table(a, false, true), ""
 	case a.accept("RENAME"), a.accept("CHANGE"):
-		return Recheck{}
+		return Recheck{}, ""
 	}
 	adds := a.accept("ADD")
 	if !adds && !a.accept("DROP") {
-		return Recheck{}
+		return Recheck{}, ""
 	}
-	for _, kind := range []string{"CONSTRAINT", "FOREIGN", "PRIMARY", "CHECK", "PARTITION", "PERIOD", "SYSTEM"} {
+	for _, kind := range []string{"CONSTRAINT", "FOREIGN", "PRIMARY", "CHECK", "PARTITION", "PERIOD", "SYSTEM", "("} {
 		if a.is(kind) {
-			return Recheck{}
+			return Recheck{}, ""
 		}
 	}
-	if a.is("UNIQUE") || a.is("INDEX") || a.is("KEY") || a.is("FULLTEXT") || a.is("SPATIAL") {
-		a.acceptAny("UNIQUE", "FULLTEXT", "SPATIAL")
-		a.acceptAny("INDEX", "KEY")
-		a.exists()
-		if n, ok := a.name(); ok {
-			return index(at, n, adds)
-		}
-		return Recheck{}
+	indexed := a.is("UNIQUE") || a.is("INDEX") || a.is("KEY") || a.is("FULLTEXT") || a.is("SPATIAL")
+	a.acceptAny("UNIQUE", "FULLTEXT", "SPATIAL")
+	a.acceptAny("INDEX", "KEY", "COLUMN")
+	again := a.exists()
+	q := a
+	name, ok := q.name()
+	if !ok {
+		return Recheck{}, ""
 	}
-	a.acceptAny("COLUMN")
-	a.exists()
-	return columnOf(a, at, adds)
+	name = strings.ToLower(name)
+	switch {
+	case again:
+		return Recheck{Again: true}, name
+	case indexed:
+		return index(at, name, adds), "index " + name
+	}
+	return columnOf(a, at, adds), name
 }
 
 // where is a table in information_schema.
@@ -272,9 +295,14 @@ func literal(text string) string {
 	return "'" + strings.NewReplacer("'", "''", "\\", "").Replace(text) + "'"
 }
 
-// quoted is the name as PostgreSQL reads it.
-func (r ref) quoted() string {
-	q := func(n string) string { return `"` + strings.ReplaceAll(n, `"`, `""`) + `"` }
+// quoted is the name as the database reads it. PostgreSQL's words are in small letters
+// already where they have to be.
+func (r ref) quoted(d Dialect) string {
+	quote := `"`
+	if d == MySQL {
+		quote = "`"
+	}
+	q := func(n string) string { return quote + strings.ReplaceAll(n, quote, quote+quote) + quote }
 	if r.schema == "" {
 		return q(r.name)
 	}

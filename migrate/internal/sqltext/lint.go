@@ -23,6 +23,39 @@ type Finding struct {
 	Sized bool
 	// Broken says that the statement cannot do what it says, wherever it is run.
 	Broken bool
+
+	at     ref
+	column string // that a check may have proven not to be null
+}
+
+// Unless are queries of one boolean. Where one of them is true, the finding says nothing
+// about the database that answers it: the table is not there yet, has no rows, or a check
+// has proven what is asked for. A query may fail.
+func (f Finding) Unless(d Dialect) []string {
+	if f.at.name == "" || f.Broken {
+		return nil
+	}
+	name := f.at.quoted(d)
+	var queries []string
+	switch d {
+	case Postgres:
+		queries = []string{"SELECT to_regclass(" + literal(name) + ") IS NULL"}
+		if f.column != "" {
+			check := "CHECK ((" + f.column + " IS NOT NULL))"
+			queries = append(queries, "SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass("+literal(name)+
+				") AND convalidated AND pg_get_constraintdef(oid) = "+literal(check)+")")
+		}
+	case MySQL:
+		queries = []string{there("SELECT 1 FROM information_schema.tables"+where(f.at), false)}
+	case SQLite:
+		queries = []string{"SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = " + literal(f.at.name) + " COLLATE NOCASE)"}
+	case Generic:
+		return nil
+	}
+	if f.Sized {
+		queries = append(queries, "SELECT NOT EXISTS (SELECT 1 FROM "+name+")")
+	}
+	return queries
 }
 
 // Linter finds what would stop the users of a database, or break those of the version
@@ -62,8 +95,12 @@ func (l *Linter) Lint(all []Statement, whole bool) ([]Finding, error) {
 		for _, piece := range s.pieces() {
 			l.at = piece
 			l.transaction()
-			if l.d != Generic {
-				l.statement(parser(piece.Tokens))
+			switch p := parser(piece.Tokens); l.d {
+			case Postgres:
+				l.statement(p.folded())
+			case MySQL, SQLite:
+				l.statement(p)
+			case Generic:
 			}
 		}
 		kept := slices.DeleteFunc(slices.Clone(l.findings[from:]), func(f Finding) bool { return allowed[f.Rule] })
@@ -177,7 +214,7 @@ func (l *Linter) add(f Finding) {
 // refuse adds a finding about a table, unless this batch has made it.
 func (l *Linter) refuse(rule string, t ref, sized bool, why, fix string) {
 	if !l.made[t.String()] {
-		l.add(Finding{Rule: rule, Table: t.name, Sized: sized, Why: why, Fix: fix})
+		l.add(Finding{Rule: rule, Table: t.name, Sized: sized, Why: why, Fix: fix, at: t})
 	}
 }
 
@@ -194,7 +231,7 @@ func (l *Linter) transaction() {
 	case l.whole && l.d != MySQL && l.at.Alone(l.d) && !p.is("PRAGMA"):
 		l.add(Finding{
 			Rule: "not-in-transaction", Broken: true, Why: "the database refuses it within a transaction",
-			Fix: "put it in a file of its own that says -- migrate:no-transaction",
+			Fix: "put it in a file of its own that says -- migrate:up transaction:false",
 		})
 	case l.d == SQLite && p.is("PRAGMA") && l.at.Alone(SQLite) && (p.has("=") || p.has("(")):
 		l.add(Finding{

@@ -170,7 +170,11 @@ func (l *Linter) alterColumn(t ref, a parser) {
 		case l.d == SQLite:
 			l.refuse("set-not-null", t, true, "writers wait while every row is looked at, and the version before may write null", "use MakeNotNull of a migrate.Change")
 		default:
+			from := len(l.findings)
 			l.refuse("set-not-null", t, true, "everybody waits while every row is looked at", "add CHECK ("+column+" IS NOT NULL) NOT VALID, validate it in another file, then set it; or use MakeNotNull of a migrate.Change")
+			for i := from; i < len(l.findings); i++ {
+				l.findings[i].column = column
+			}
 		}
 	case a.is("TYPE"), a.is("SET", "DATA", "TYPE"):
 		l.changeType(t)

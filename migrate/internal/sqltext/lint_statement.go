@@ -10,7 +10,7 @@ import (
 const (
 	useChange = "make it a migrate.Change, which keeps both versions working"
 	inBatches = "use the Backfill of a migrate.Change, which works in batches"
-	ownFile   = "put it in a file of its own that says -- migrate:no-transaction"
+	ownFile   = "put it in a file of its own that says -- migrate:up transaction:false"
 )
 
 // statement finds what a statement does to others.

@@ -188,6 +188,10 @@ func TestHowADoubtIsSettled(t *testing.T) {
 		{my, "CREATE INDEX i ON a.t (x)", sqltext.Recheck{Holds: "SELECT EXISTS (SELECT 1" + schema + "statistics WHERE table_schema = 'a' AND table_name = 't' AND index_name = 'i')"}},
 		{my, "ALTER TABLE t MODIFY a bigint, ALGORITHM=COPY", sqltext.Recheck{Again: true}},
 		{my, "ALTER TABLE t CHANGE a a bigint", sqltext.Recheck{}},
+		{my, "ALTER TABLE t DROP a, ADD a int", sqltext.Recheck{}},
+		{my, "ALTER TABLE t ADD COLUMN IF NOT EXISTS a int", sqltext.Recheck{Again: true}},
+		{my, "ALTER TABLE t ADD COLUMN IF NOT EXISTS a int, ADD INDEX b (a)", sqltext.Recheck{Holds: "SELECT EXISTS (SELECT 1" + schema + "statistics WHERE table_schema = DATABASE() AND table_name = 't' AND index_name = 'b')"}},
+		{my, "ALTER TABLE t ADD COLUMN IF NOT EXISTS a int, ADD CHECK (a > 0)", sqltext.Recheck{}},
 		{my, "ALTER TABLE t ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES u (a)", sqltext.Recheck{}},
 		{my, "RENAME TABLE a TO b", sqltext.Recheck{Holds: "SELECT EXISTS (SELECT 1" + schema + "tables WHERE table_schema = DATABASE() AND table_name = 'b')"}},
 		{my, "CREATE OR REPLACE VIEW v AS SELECT 1", sqltext.Recheck{Again: true}},
@@ -284,5 +288,39 @@ func TestWhatStandsBetweenGoosesAnnotationsIsReadToo(t *testing.T) {
 	routine := "-- +goose StatementBegin\nCREATE PROCEDURE p() BEGIN DROP TABLE a; COMMIT; END;\n-- +goose StatementEnd"
 	if got := lint(t, sqltext.MySQL, true, routine); len(got) > 0 {
 		t.Errorf("a routine's body: got %v", got)
+	}
+}
+
+func TestWhatTheDatabaseMayAnswerForItself(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		d    sqltext.Dialect
+		text string
+		want []string
+	}{
+		{sqltext.Postgres, `ALTER TABLE Shop."Users" ALTER Email SET NOT NULL`, []string{
+			`SELECT to_regclass('"shop"."Users"') IS NULL`,
+			`SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass('"shop"."Users"') AND convalidated AND pg_get_constraintdef(oid) = 'CHECK ((email IS NOT NULL))')`,
+			`SELECT NOT EXISTS (SELECT 1 FROM "shop"."Users")`,
+		}},
+		{sqltext.Postgres, "DROP TABLE users", []string{`SELECT to_regclass('"users"') IS NULL`}},
+		{sqltext.MySQL, "ALTER TABLE Users MODIFY a int, ALGORITHM=INPLACE", []string{
+			"SELECT NOT EXISTS (SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'Users')", "SELECT NOT EXISTS (SELECT 1 FROM `Users`)",
+		}},
+		{sqltext.SQLite, "DELETE FROM users", []string{"SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'users' COLLATE NOCASE)", `SELECT NOT EXISTS (SELECT 1 FROM "users")`}},
+		{sqltext.Postgres, "COMMIT", nil},
+		{sqltext.Postgres, "VACUUM FULL", nil},
+	} {
+		all, err := sqltext.Split(test.text, test.d, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		findings, err := sqltext.NewLinter(test.d).Lint(all, false)
+		if err != nil || len(findings) != 1 {
+			t.Fatal(findings, err)
+		}
+		if diff := cmp.Diff(test.want, findings[0].Unless(test.d)); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", test.text, diff)
+		}
 	}
 }

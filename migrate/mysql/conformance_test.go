@@ -109,7 +109,7 @@ func TestConformance(t *testing.T) {
 				return false
 			},
 			Catalog: func(ctx context.Context) (string, error) { return catalog(ctx, db) },
-			Rows:    60, Races: 100, Stride: 2,
+			Rows:    60, Races: 100, Stride: 4,
 		}
 	})
 }

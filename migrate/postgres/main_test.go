@@ -63,56 +63,56 @@ func (l *lasting) end() {
 }
 
 // database is an empty database on the shared server.
-func database(t testing.TB) (url string) {
-	t.Helper()
+func database(tb testing.TB) (url string) {
+	tb.Helper()
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.server == nil {
-		l := &lasting{TB: t}
-		shared.server = dbtest.Postgres(l, dbtest.Options{Fast: true})
+		l := &lasting{TB: tb}
+		shared.server = dbtest.Postgres(l, dbtest.Options{Fast: true, Settings: map[string]string{"max_connections": "400"}})
 		shared.stop = l.end
 	}
-	return databaseOn(t, shared.server)
+	return databaseOn(tb, shared.server)
 }
 
-func databaseOn(t testing.TB, s *dbtest.Server) string {
-	t.Helper()
+func databaseOn(tb testing.TB, s *dbtest.Server) string {
+	tb.Helper()
 	name := fmt.Sprintf("test%d", shared.names.Add(1))
-	conn, err := pgx.Connect(t.Context(), s.URL("postgres"))
+	conn, err := pgx.Connect(tb.Context(), s.URL("postgres"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	defer conn.Close(context.WithoutCancel(t.Context()))
-	if _, err := conn.Exec(t.Context(), "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
+	defer conn.Close(context.WithoutCancel(tb.Context()))
+	if _, err := conn.Exec(tb.Context(), "CREATE DATABASE "+name); err != nil {
+		tb.Fatal(err)
 	}
 	return s.URL(name)
 }
 
 // pool is one to a database.
-func pool(t testing.TB, url string) *pgxpool.Pool {
-	t.Helper()
+func pool(tb testing.TB, url string) *pgxpool.Pool {
+	tb.Helper()
 	c, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
-	p, err := pgxpool.NewWithConfig(t.Context(), c)
+	p, err := pgxpool.NewWithConfig(tb.Context(), c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(p.Close)
+	tb.Cleanup(p.Close)
 	return p
 }
 
-func open(t testing.TB, p *pgxpool.Pool) *postgres.Database {
-	t.Helper()
+func open(tb testing.TB, p *pgxpool.Pool) *postgres.Database {
+	tb.Helper()
 	db, err := postgres.New(p, postgres.Options{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	if err := db.Setup(t.Context()); err != nil {
-		t.Fatal(err)
+	if err := db.Setup(tb.Context()); err != nil {
+		tb.Fatal(err)
 	}
 	return db
 }
@@ -123,8 +123,15 @@ func subject(t *testing.T, url string) migratetest.Subject {
 	p := pool(t, url)
 	db := sql.OpenDB(stdlib.GetPoolConnector(p))
 	t.Cleanup(func() { _ = db.Close() })
+	first, second := pool(t, url), pool(t, url)
+	made := 0
 	another := func() migrate.Database {
-		d, err := postgres.New(pool(t, url), postgres.Options{})
+		made++
+		p := second
+		if made == 1 {
+			p = first
+		}
+		d, err := postgres.New(p, postgres.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,6 +142,7 @@ func subject(t *testing.T, url string) migratetest.Subject {
 		Placeholder: func(n int) string { return fmt.Sprintf("$%d", n) },
 		Transient:   func(err error) bool { return strings.Contains(err.Error(), "40P01") },
 		Catalog:     func(ctx context.Context) (string, error) { return catalogText(ctx, p) },
+		Rows:        100, Races: 300, Stride: 4,
 	}
 }
 
@@ -159,12 +167,12 @@ SELECT coalesce(string_agg(line, E'\n' ORDER BY line COLLATE "C"), '') FROM (
 }
 
 // eventually waits for something to be so.
-func eventually(t testing.TB, what string, so func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, so func() bool) {
+	tb.Helper()
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if so() {
 			return
 		}
 	}
-	t.Fatal("it never came about that " + what)
+	tb.Fatal("it never came about that " + what)
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -72,9 +73,9 @@ func runOn(ctx context.Context, conn *pgconn.PgConn, text string) ([]*pgconn.Res
 
 // rows is the last result that has columns, as text; nil is null.
 func rows(results []*pgconn.Result) [][][]byte {
-	for i := len(results) - 1; i >= 0; i-- {
-		if len(results[i].FieldDescriptions) > 0 {
-			return results[i].Rows
+	for _, result := range slices.Backward(results) {
+		if len(result.FieldDescriptions) > 0 {
+			return result.Rows
 		}
 	}
 	return nil

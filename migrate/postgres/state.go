@@ -45,16 +45,17 @@ func recordValues(r migrate.Record) (string, error) {
 	if r.New == nil {
 		r.New = []string{}
 	}
-	text := literal(r.ID) + ", " + literal(string(r.Kind)) + ", " + literal(r.Digest) + ", " + literal(r.App)
+	var text strings.Builder
+	text.WriteString(literal(r.ID) + ", " + literal(string(r.Kind)) + ", " + literal(r.Digest) + ", " + literal(r.App))
 	for _, v := range []any{r.New, r.Change, r.Script, r.State} {
 		doc, err := document(v)
 		if err != nil {
 			return "", err
 		}
-		text += ", " + doc
+		text.WriteString(", " + doc)
 	}
 	order, err := document(r.Order)
-	return fmt.Sprintf("%s, %d, %s, %s", text, r.State.Rev, literal(r.State.Phase.String()), order), err
+	return fmt.Sprintf("%s, %d, %s, %s", text.String(), r.State.Rev, literal(r.State.Phase.String()), order), err
 }
 
 // recordText reads records. Walks that are done in parts are added up.

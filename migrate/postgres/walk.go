@@ -169,6 +169,8 @@ func (w *walk) progress() migrate.Progress {
 	p := w.own
 	p.Rows, p.Seen, p.Total, p.Worked = p.Rows+w.others.Rows, p.Seen+w.others.Seen, p.Total+w.others.Total, p.Worked+w.others.Worked
 	p.Done = p.Done && w.others.Done
+	p.Seen = max(p.Seen, p.Rows) // where the table was never analysed, seen is a guess
+	p.Total = max(p.Total, p.Seen)
 	switch {
 	case p.Done:
 		p.Share = 1
@@ -197,7 +199,7 @@ func (s *session) load(ctx context.Context, w *walk, b migrate.BatchOrder) error
 		w.known = true
 		return nil
 	}
-	paged := false
+	var paged bool
 	if w.tree, paged, err = s.d.tree(ctx, b.Walk); err != nil {
 		return err
 	}

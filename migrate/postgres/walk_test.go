@@ -357,7 +357,7 @@ VACUUM users`)
 func TestShardsShareTheTable(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"hot", "keyset"} {
-		g := newGround(t, fmt.Sprintf(users, 6000))
+		g := newGround(t, fmt.Sprintf(users, 30_000))
 		w := fill()
 		w.Method = method
 		order := func(shard, shards int) migrate.BatchOrder {
@@ -375,14 +375,14 @@ func TestShardsShareTheTable(t *testing.T) {
 		for _, b := range last {
 			rows += b.Rows
 			if method == "hot" && b.Rows < 500 {
-				t.Errorf("a shard did %d of 6000 rows", b.Rows)
+				t.Errorf("a shard did %d of 30000 rows", b.Rows)
 			}
 		}
 		g.right()
-		if p := g.batch(order(0, 3)).Progress; rows+first != 6000 || p.Rows != 6000 {
+		if p := g.batch(order(0, 3)).Progress; rows+first != 30_000 || p.Rows != 30_000 {
 			t.Errorf("%s: %d and %d rows, %+v", method, first, rows, p)
 		}
-		if done := g.walkShard(order(0, 1)); done.Rows != 0 || done.Progress.Rows != 6000 { // and by one again
+		if done := g.walkShard(order(0, 1)); done.Rows != 0 || done.Progress.Rows != 30_000 { // and by one again
 			t.Errorf("%s: %+v", method, done)
 		}
 	}

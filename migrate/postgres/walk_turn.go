@@ -18,6 +18,9 @@ const (
 	// region is how many pages a stretch has. It is gone through within a cache of the processor,
 	// and slowly enough that the slice before is visible to all when its room is needed.
 	region = 2048
+	// shardRegion is that of a walk that several share: small enough that a middling table has
+	// a stretch for each.
+	shardRegion = 256
 	// firstRows is how many rows the first batch is to have, and mostRows how many any may have,
 	// however quickly it goes: pages that were right already may be followed by others.
 	firstRows, mostRows = 500, 20000
@@ -109,7 +112,12 @@ func (w *walk) enter(l leaf, b migrate.BatchOrder) bool {
 		return b.Shard == 0 // rows in the order of a key cannot be dealt out
 	}
 	at.Node, at.Pages, at.Passes = l.node, l.pages, l.passes(b.Walk)
-	at.Region = max(1, min(region, (l.pages+int64(b.Shards)-1)/int64(b.Shards)))
+	at.Region = region
+	if b.Shards > 1 {
+		// The same for every shard: they begin at different times, when the table may have
+		// different sizes, and a stretch that is nobody's would be left out.
+		at.Region = shardRegion
+	}
 	at.From = int64(b.Shard) * at.Region
 	at.Page = at.From
 	if at.From >= at.Pages {

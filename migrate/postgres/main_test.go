@@ -54,6 +54,10 @@ func (l *lasting) Cleanup(f func()) {
 	l.cleanup = append(l.cleanup, f)
 }
 
+func (l *lasting) Logf(string, ...any) {}
+
+func (l *lasting) Failed() bool { return false }
+
 func (l *lasting) Context() context.Context { return context.Background() }
 
 func (l *lasting) end() {
@@ -142,7 +146,6 @@ func subject(t *testing.T, url string) migratetest.Subject {
 		Placeholder: func(n int) string { return fmt.Sprintf("$%d", n) },
 		Transient:   func(err error) bool { return strings.Contains(err.Error(), "40P01") },
 		Catalog:     func(ctx context.Context) (string, error) { return catalogText(ctx, p) },
-		Rows:        100, Races: 300, Stride: 4,
 	}
 }
 

@@ -139,10 +139,25 @@ func (s *site) sum(ctx context.Context, began time.Time) (err error) {
 	if s.m.Lost, s.m.Diverged, err = s.load.check(ctx, s.eye); err != nil {
 		return err
 	}
-	var hot, all float64
-	err = s.eye.QueryRow(ctx, "SELECT n_tup_hot_upd, n_tup_upd FROM pg_stat_user_tables WHERE relname = 'users'").Scan(&hot, &all)
-	s.m.HOT = hot / max(all, 1)
+	s.m.HOT, err = s.hot(ctx)
 	return err
+}
+
+// hot is the share of the updates that were made in place. The server's sessions tell of
+// theirs when they have been idle for a while.
+func (s *site) hot(ctx context.Context) (float64, error) {
+	for begin := time.Now(); ; {
+		var hot, all float64
+		err := s.eye.QueryRow(ctx, "SELECT n_tup_hot_upd, n_tup_upd FROM pg_stat_user_tables WHERE relname = 'users'").Scan(&hot, &all)
+		if err != nil || all >= s.m.Rows || time.Since(begin) > 3*time.Second {
+			return hot / max(all, 1), err
+		}
+		select {
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // rate is rows a second while it works.

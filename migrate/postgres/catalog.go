@@ -150,10 +150,14 @@ SELECT json_build_object(
 'dependents', (SELECT json_agg(DISTINCT jsonb_build_object('column', coalesce(a.attname, ''), 'what',
 	CASE WHEN p.classid = 'pg_rewrite'::regclass THEN (SELECT CASE v.relkind WHEN 'm' THEN 'materialized view ' ELSE 'view ' END || v.oid::regclass
 		FROM pg_rewrite w JOIN pg_class v ON v.oid = w.ev_class WHERE w.oid = p.objid)
+	WHEN p.classid = 'pg_attrdef'::regclass THEN (SELECT 'generated column ' || quote_ident(g.attname)
+		FROM pg_attrdef d JOIN cols g ON g.attnum = d.adnum WHERE d.oid = p.objid)
 	ELSE pg_describe_object(p.classid, p.objid, p.objsubid) END))
 	FROM pg_depend p LEFT JOIN cols a ON a.attnum = p.refobjsubid
-	WHERE p.refclassid = 'pg_class'::regclass AND p.refobjid = t.oid AND p.deptype = 'n'
-		AND p.classid NOT IN ('pg_constraint'::regclass, 'pg_attrdef'::regclass)
+	WHERE p.refclassid = 'pg_class'::regclass AND p.refobjid = t.oid AND CASE p.classid
+		WHEN 'pg_attrdef'::regclass THEN EXISTS (SELECT FROM pg_attrdef d WHERE d.oid = p.objid AND d.adnum <> p.refobjsubid)
+		WHEN 'pg_constraint'::regclass THEN false
+		ELSE p.deptype = 'n' END
 		AND NOT (p.classid = 'pg_rewrite'::regclass AND EXISTS (SELECT FROM pg_rewrite w WHERE w.oid = p.objid AND w.ev_class = t.oid))),
 'leaves', (SELECT json_agg(p.relid::regclass::text ORDER BY p.relid::regclass::text) FROM pg_partition_tree(t.oid) p WHERE p.isleaf AND p.relid <> t.oid),
 'deep', (SELECT coalesce(max(level), 0) > 1 FROM pg_partition_tree(t.oid)),

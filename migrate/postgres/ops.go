@@ -201,7 +201,7 @@ func (k *compiler) addCheck(op migrate.AddCheck) error {
 
 // freeName refuses the name of a constraint that is there, or is too long.
 func (k *compiler) freeName(t *table, name string) error {
-	row, err := k.d.one(k.ctx, fmt.Sprintf("SELECT FROM pg_catalog.pg_constraint WHERE conrelid = %d AND conname = %s", t.OID, literal(name)))
+	row, err := k.d.one(k.ctx, fmt.Sprintf("SELECT 1 FROM pg_catalog.pg_constraint WHERE conrelid = %d AND conname = %s", t.OID, literal(name)))
 	switch {
 	case err != nil:
 		return err

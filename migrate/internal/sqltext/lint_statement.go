@@ -149,8 +149,8 @@ func (l *Linter) write(p parser) {
 		p.acceptAny("FROM", "ONLY", "LOW_PRIORITY", "QUICK", "IGNORE")
 		t, ok = p.ref()
 	default:
-		t, ok = p.after("INTO").ref2()
-		if ok {
+		rows := p.after("INTO")
+		if t, ok := rows.ref(); ok && !p.top("VALUES") { // INSERT … SELECT
 			l.works(t)
 		}
 		return
@@ -163,9 +163,6 @@ func (l *Linter) write(p parser) {
 	}
 	l.works(t)
 }
-
-// ref2 reads a name from a copy.
-func (p parser) ref2() (ref, bool) { return p.ref() }
 
 // renamed lets a new table stay one under another name.
 func (l *Linter) renamed(t ref, p parser) {
@@ -184,7 +181,7 @@ func (l *Linter) holds(t ref, by string) {
 		if other != name {
 			l.add(Finding{
 				Rule: "long-lock", Table: t.name, Why: "it waits for a lock on " + t.name + " while everybody who wants " + other + " waits, since " + first,
-				Fix: "put them in two files",
+				Fix: "put them in two files", at: t,
 			})
 			break
 		}
@@ -199,7 +196,7 @@ func (l *Linter) works(t ref) {
 	for other, first := range l.locked {
 		l.add(Finding{
 			Rule: "long-lock", Table: t.name, Sized: true, Why: "everybody who wants " + other + " waits while it works, since " + first,
-			Fix: "put it in a file of its own",
+			Fix: "put it in a file of its own", at: t,
 		})
 		break
 	}

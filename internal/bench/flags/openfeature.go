@@ -1,7 +1,6 @@
 // Copyright The rheostat Authors
 // SPDX-License-Identifier: Apache-2.0
 
-//nolint:depguard // the rule is for the package of the product that has this name
 package flags
 
 import (

@@ -23,6 +23,7 @@ type server struct {
 
 	name string
 	true map[string]bool
+	mute bool // its catalog is not to be read
 	// do, if set, is asked before each Do, and its error is the answer.
 	do    func(w migrate.Work) error
 	works []migrate.Work
@@ -59,6 +60,9 @@ func (x *serverSession) Do(ctx context.Context, id string, w migrate.Work, next 
 func (x *serverSession) Holds(ctx context.Context, query string) (bool, error) {
 	if _, err := x.Session.Holds(ctx, query); err != nil {
 		return false, err
+	}
+	if x.s.mute {
+		return false, errors.New("permission denied")
 	}
 	for part := range maps.Keys(x.s.true) {
 		if strings.Contains(query, part) && x.s.true[part] {
@@ -123,6 +127,52 @@ func TestTheDatabaseMaySayThatItIsSafeHere(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+func TestADatabaseThatDoesNotAnswerIsNoReasonToGoOn(t *testing.T) {
+	t.Parallel()
+	db := newServer("postgres")
+	db.mute = true
+	if _, err := runner(t, db, "a").Up(t.Context(), setOf(t, map[string]string{"1-a.up.sql": "DROP TABLE users"}), migrate.UpOptions{}); !errors.Is(err, migrate.ErrUnsafe) {
+		t.Error(err)
+	}
+}
+
+func TestWhatIsInDoubtIsNotToBeEdited(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		db, killed := newServer("postgres"), errors.New("killed")
+		set := setOf(t, map[string]string{"1-a.sql": "-- migrate:up transaction:false\nCALL refill();"})
+		db.do = func(w migrate.Work) error {
+			if w.Alone {
+				db.do, db.Before = nil, func(context.Context, string) error { return killed }
+				return killed
+			}
+			return nil
+		}
+		if _, err := runner(t, db, "a").Up(t.Context(), set, migrate.UpOptions{}); err == nil {
+			t.Fatal("it was killed, and says nothing")
+		}
+		db.Before = nil
+		time.Sleep(time.Minute)
+		m := runner(t, db, "b")
+		if got := states(t, m, set); got != "1-a unresolved," {
+			t.Errorf("status %s", got)
+		}
+		edited := setOf(t, map[string]string{"1-a.sql": "-- migrate:up transaction:false\nCALL another();"})
+		if _, err := m.Up(t.Context(), edited, migrate.UpOptions{}); !errors.Is(err, migrate.ErrChecksum) {
+			t.Errorf("edited: %v", err)
+		}
+		if _, err := m.Up(t.Context(), set, migrate.UpOptions{}); !errors.Is(err, migrate.ErrUnresolved) || !strings.Contains(err.Error(), "1-a.sql:2") {
+			t.Errorf("as it was: %v", err)
+		}
+		if err := m.Resolve(t.Context(), "1-a", true); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Up(t.Context(), set, migrate.UpOptions{}); err != nil || len(db.Statements()) > 0 {
+			t.Errorf("once somebody has said that it is done: %v, %q", err, db.Statements())
+		}
+	})
 }
 
 func TestWhatCannotWorkIsRefusedBeforeAnythingRuns(t *testing.T) {
@@ -267,6 +317,22 @@ func TestAStatementThatIsDoneByAnotherIsNotTakenForOurs(t *testing.T) {
 	set = setOf(t, map[string]string{"1-a.up.sql": "CREATE TABLE IF NOT EXISTS t (a int)"})
 	if _, err := runner(t, db, "a").Up(t.Context(), set, migrate.UpOptions{}); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestWhatAnotherMakesMeanwhileIsNotTakenForOurs(t *testing.T) {
+	t.Parallel()
+	db := newServer("mysql")
+	db.do = func(w migrate.Work) error {
+		if w.Alone {
+			db.true["table_name = 't'"] = true
+			return &migrate.StatementError{N: 1, Err: errors.New("exists")}
+		}
+		return nil
+	}
+	m, set := runner(t, db, "a"), setOf(t, map[string]string{"1-a.up.sql": "CREATE TABLE t (a int)"})
+	if _, err := m.Up(t.Context(), set, migrate.UpOptions{}); err == nil || states(t, m, set) != "1-a pending," {
+		t.Errorf("%v, %s", err, states(t, m, set))
 	}
 }
 

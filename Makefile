@@ -47,7 +47,7 @@ test: ## All tests, with the race detector where there is a C compiler
 		(cd $$m && GOWORK=off go test -run . -bench . -benchtime 1x ./...); done
 	@$(if $(RACE),,echo "no C compiler: testing without the race detector")
 	@$(if $(RACE),echo "the simulations in full size: without the race detector they take a twentieth of the time")
-	@$(if $(RACE),go test ./strategy/...)
+	@$(if $(RACE),go test ./strategy/... ./migrate)
 	go test $(RACE) -timeout 20m work
 
 .PHONY: fuzz

@@ -4,7 +4,9 @@
 package migrate
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -27,6 +29,34 @@ func (r Record) Explain() string {
 		lines = append(lines, fmt.Sprintf("%s is at work, and has the lease until %s", r.Owner, clock(r.Until)))
 	}
 	return strings.Join(lines, "\n")
+}
+
+// Explain is the record's Explain, with the instances that keep the change from going on.
+func (m *Migrator) Explain(ctx context.Context, id string) (string, error) {
+	r, err := m.db.Load(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	a, err := next(r, time.Time{})
+	if err != nil {
+		return r.Explain(), nil //nolint:nilerr // the record says so
+	}
+	g, err := r.guard(a, m.o.InstanceTTL)
+	if err != nil || g == nil {
+		return r.Explain(), nil //nolint:nilerr // the record says so
+	}
+	alive, err := m.db.Instances(ctx, g.App, g.TTL)
+	if err != nil {
+		return "", err
+	}
+	live := slices.DeleteFunc(alive, func(i Instance) bool { return !g.Refuses(i.Version) })
+	switch {
+	case len(live) > 0:
+		return r.Explain() + "\n" + (&LiveError{Instances: live}).Error(), nil
+	case len(alive) == 0 && !g.Only:
+		return r.Explain() + "\n" + fmt.Sprintf("%v: no instance of %s has registered", ErrUnguarded, g.App), nil
+	}
+	return r.Explain(), nil
 }
 
 func (r Record) explainNext() string {

@@ -235,6 +235,7 @@ const concurrently = "-- migrate:up transaction:false\nCREATE TABLE t (a int);\n
 // TestADoubtIsSettledByTheCatalog lets a process die around a statement that is not one
 // transaction with the record of it: nobody is asked.
 func TestADoubtIsSettledByTheCatalog(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	killed := errors.New("killed")
 	for name, ran := range map[string]bool{"before it ran": false, "after it ran": true} {
@@ -384,4 +385,43 @@ func TestAServerThatIsStillAtItIsWaitedFor(t *testing.T) {
 			t.Errorf("status %s after %d attempts", got, attempt)
 		}
 	})
+}
+
+func TestStatementsThatRunByThemselvesAreToldWithTheirTime(t *testing.T) {
+	t.Parallel()
+	var told []string
+	m, err := migrate.New(newServer("postgres"), migrate.Options{Observe: func(_ context.Context, e migrate.Event) {
+		switch e.Kind {
+		case migrate.StatementRun, migrate.StatementRan, migrate.StepDone:
+			told = append(told, string(e.Kind)+" "+e.Statement)
+		default:
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := setOf(t, map[string]string{"1-a.up.sql": "SELECT 1; SELECT 2", "2-b.sql": "-- migrate:up transaction:false\nVACUUM; SELECT 3"})
+	if _, err := m.Up(t.Context(), set, migrate.UpOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"statement SELECT 1", "statement SELECT 2", "done ", "statement VACUUM", "ran VACUUM", "statement SELECT 3", "ran SELECT 3", "done "}
+	if !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+}
+
+func TestAVersionedMigrationTakesNoOrders(t *testing.T) {
+	t.Parallel()
+	m := runner(t, newServer("postgres"), "a")
+	if _, err := m.Up(t.Context(), setOf(t, map[string]string{"1-a.up.sql": "SELECT 1"}), migrate.UpOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range map[string]error{
+		"Rollback": m.Rollback(t.Context(), "1-a", "why"), "Pause": m.Pause(t.Context(), "1-a", "me", "why"),
+		"Order": m.Order(t.Context(), "1-a", migrate.Order{Want: migrate.Done}),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "1-a is a versioned migration: Up and Down") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

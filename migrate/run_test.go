@@ -102,6 +102,7 @@ func TestTwoCallsOfOneProcessDoNotFenceEachOther(t *testing.T) {
 }
 
 func TestTheShardsOfAWalkAreSettledWhenItBegins(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	for name, tt := range map[string]struct{ first, then, want int }{
 		"more workers later":  {2, 5, 2},
@@ -180,6 +181,7 @@ func TestRowsThatDifferAreAnErrorUntilTheyDoNot(t *testing.T) {
 }
 
 func TestAPauseStopsAWalk(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	for _, took := range []time.Duration{10 * time.Millisecond, 900 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
@@ -320,6 +322,7 @@ func TestADatabaseThatStaysAwayIsAnErrorInTheEnd(t *testing.T) {
 }
 
 func TestAttendSaysThatItIsAliveUntilItIsNot(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		db := migrate.NewMemory()

@@ -23,6 +23,7 @@ import (
 // woken, instances come and go, and operators order whatever they like. An observer that
 // shares no code with the machine reads the statements and the record after every call.
 func TestEveryRunConverges(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	seeds := uint64(2500)
 	if testing.Short() {

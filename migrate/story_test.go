@@ -23,6 +23,7 @@ import (
 // Each line of a story is one action; the answer is what the observer was told, what the
 // database was given, and how the call ended.
 func TestTraces(t *testing.T) {
+	unraced(t)
 	t.Parallel()
 	script.Run(t, "testdata/*.txt", func(t *testing.T, cmd script.Cmd) string {
 		t.Helper()

@@ -36,6 +36,7 @@ const (
 	PhaseEntered EventKind = "phase"     // Phase
 	StepBegun    EventKind = "begun"     // Step
 	StatementRun EventKind = "statement" // Step, Statement, before it runs
+	StatementRan EventKind = "ran"       // Step, Statement, Took: of files, where it was run by itself
 	StepDone     EventKind = "done"      // Step, Took
 	StepUndone   EventKind = "undone"    // Step, Took
 	Advanced     EventKind = "advanced"  // Step, Progress: a batch

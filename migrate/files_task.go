@@ -241,6 +241,7 @@ func (m *Migrator) part(ctx context.Context, s Session, r *Record, t task, i int
 		next.Steps[k] = StepState{Begun: step.begun, Done: true}
 	}
 	m.statements(ctx, *r, t.name(), step.do)
+	began := time.Now()
 	w := Work{Statements: step.do, Func: step.fn, Alone: step.alone, LockTimeout: cmp.Or(step.lockTimeout, m.o.LockTimeout), Timeout: step.timeout}
 	if step.begun {
 		err = m.once(ctx, s, r, t, i, w, next)
@@ -256,6 +257,9 @@ func (m *Migrator) part(ctx context.Context, s Session, r *Record, t task, i int
 		return m.refused(ctx, s, *r, t, i, err)
 	}
 	r.State = next
+	if len(step.do) == 1 {
+		m.tell(ctx, *r, Event{Kind: StatementRan, Step: t.name(), Statement: step.do[0], Took: time.Since(began)})
+	}
 	return nil
 }
 

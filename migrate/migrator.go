@@ -181,6 +181,9 @@ func (m *Migrator) Order(ctx context.Context, id string, o Order) error {
 
 // order saves an order, unless it is the one that is there and nothing has failed under it.
 func (m *Migrator) order(ctx context.Context, r Record, o Order) error {
+	if r.Kind == Versioned {
+		return fmt.Errorf("migrate: %s is a versioned migration: Up and Down carry it out", r.ID)
+	}
 	if err := r.Order.admits(o); err != nil {
 		return err
 	}

@@ -175,6 +175,8 @@ func teller(out io.Writer, verbose bool) migrate.Observer {
 		case !verbose:
 		case e.Kind == migrate.StatementRun:
 			fmt.Fprintln(out, "[sql]", e.Statement)
+		case e.Kind == migrate.StatementRan:
+			fmt.Fprintf(out, "[ran] in %v\n", e.Took.Round(time.Millisecond/10))
 		case e.Kind == migrate.StepDone:
 			fmt.Fprintf(out, "[done] %s %s in %v\n", e.ID, e.Step, e.Took.Round(time.Millisecond))
 		}

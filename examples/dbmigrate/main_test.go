@@ -46,7 +46,7 @@ func story(t *testing.T, url string) {
 	const create, prefs, view = "20240301000000-create-users", "20240312000000-add-user-preferences", "20240320000000-newest-users"
 	has(t, do(t, url, "plan"), create, "    ALTER TABLE users ADD COLUMN preferences json DEFAULT '{}';", view)
 	has(t, do(t, url, "status"), "pending", create)
-	has(t, do(t, url, "up --verbose -c 2"), "[sql] CREATE TABLE users (", "[sql] ALTER TABLE users ADD COLUMN preferences", "[done] "+prefs+" up in ", "up   "+prefs)
+	has(t, do(t, url, "up --verbose -c 2"), "[sql] CREATE TABLE users (", "[sql] ALTER TABLE users ADD COLUMN preferences", "[ran] in ", "[done] "+prefs+" up in ", "up   "+prefs)
 	if out := do(t, url, "status"); strings.Count(out, "applied ") != 2 || strings.Count(out, "pending ") != 1 {
 		t.Errorf("after two\n%s", out)
 	}

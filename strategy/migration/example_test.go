@@ -39,7 +39,7 @@ func Example() {
 	// Output:
 	// preview [deploy expand] false
 	// switch [] false
-	// bake [] false
+	// bake [switched] false
 	// contract [contract] true
 	// watched: [schema]
 }

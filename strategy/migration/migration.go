@@ -13,11 +13,13 @@ import (
 	"github.com/rheostat-go/rheostat/analysis"
 	"github.com/rheostat-go/rheostat/migrate"
 	"github.com/rheostat-go/rheostat/strategy"
+	"github.com/rheostat-go/rheostat/traffic"
 )
 
 // The names under which Tasks and Judges give what Plan refers to.
 const (
 	ExpandTask   = "expand"
+	SwitchedTask = "switched"
 	ContractTask = "contract"
 	SchemaCheck  = "schema"
 )
@@ -62,7 +64,7 @@ func New(m *migrate.Migrator, change migrate.Change, o Options) (*Migration, err
 
 // Tasks are the tasks by the names that Plan uses.
 func (x *Migration) Tasks() map[string]strategy.Task {
-	return map[string]strategy.Task{ExpandTask: x.Expand(), ContractTask: x.Contract()}
+	return map[string]strategy.Task{ExpandTask: x.Expand(), SwitchedTask: x.Switched(), ContractTask: x.Contract()}
 }
 
 // Judges are the judges by the names that Plan uses.
@@ -71,8 +73,8 @@ func (x *Migration) Judges() map[string]analysis.Judge {
 }
 
 // Plan is the strategy's plan with the change around it: expanded as the last thing
-// before the first step turns a dial, watched all the time, and contracted in a last
-// step of its own. The plan must have one lane; with several, name the tasks where they
+// before the first step turns a dial, watched all the time, noted as switched once the
+// candidate has everything, and contracted in a last step of its own. The plan must have one lane; with several, name the tasks where they
 // belong.
 func (x *Migration) Plan(s strategy.Strategy) (strategy.Plan, error) {
 	plan, err := s.Plan()
@@ -90,6 +92,9 @@ func (x *Migration) Plan(s strategy.Strategy) (strategy.Plan, error) {
 	if first.Deadline == 0 { // a backfill takes what it takes
 		first.Deadline = 2*first.Hold + expandDeadline
 	}
+	if i := slices.IndexFunc(lane.Steps, full) + 1; i > 0 && i < len(lane.Steps) && !x.o.Keep { // what is kept must not say that the traffic is still there
+		lane.Steps[i].Before = append([]string{SwitchedTask}, lane.Steps[i].Before...)
+	}
 	if !x.o.NoContract {
 		soak := x.change.Soak
 		if soak == 0 {
@@ -104,12 +109,23 @@ func (x *Migration) Plan(s strategy.Strategy) (strategy.Plan, error) {
 	return plan, nil
 }
 
+// full says that the candidate has everything once the step has turned its dials.
+func full(s strategy.Step) bool {
+	return len(s.Set) > 0 && !slices.ContainsFunc(s.Set, func(d strategy.Dial) bool { return d.Split.Candidate != traffic.Full })
+}
+
 // expandDeadline bounds the first step where the plan does not.
 const expandDeadline = 24 * time.Hour
 
 // Record is what the database knows of the change.
 func (x *Migration) Record(ctx context.Context) (migrate.Record, error) {
 	return x.m.Record(ctx, x.change.ID)
+}
+
+// Explain says in a few lines where the change is, and why it does not move: what the
+// rollout's own Explain means when it waits for one of the tasks.
+func (x *Migration) Explain(ctx context.Context) (string, error) {
+	return x.m.Explain(ctx, x.change.ID)
 }
 
 // load is the change's record; found is false where there is none.

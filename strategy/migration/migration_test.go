@@ -368,3 +368,150 @@ func TestTheProgramsOwnMetricsThrottleABackfill(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 }
+
+func TestAnAbortAtAnyMomentTakesEverythingBack(t *testing.T) {
+	t.Parallel()
+	at := []time.Duration{0}
+	for d := time.Second; d < bake+soak; d = d*5/4 + time.Second {
+		at = append(at, d)
+	}
+	seen := map[migrate.Phase]bool{}
+	for _, after := range at {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, migration.Options{}, func(db *migrate.Memory) {
+				db.Before = func(_ context.Context, call string) error {
+					if call == "Do" || call == "Batch" {
+						time.Sleep(time.Second)
+					}
+					return nil
+				}
+			})
+			r.attend("v2")
+			r.start("v1", "v2")
+			time.AfterFunc(after, func() {
+				if record, err := r.x.Record(r.ctx); err == nil {
+					seen[record.State.Phase] = true
+				}
+				if err := r.runner.Abort(r.ctx, "shop", "ann", "to see"); err != nil {
+					t.Error(err)
+				}
+			})
+			phase, _ := r.run()
+			record, err := r.x.Record(r.ctx)
+			if none := errors.Is(err, migrate.ErrNotFound); phase != "rolledBack" || !none && record.State.Phase != migrate.RolledBack {
+				t.Errorf("aborted after %v: %s, the change is %v (%v)", after, phase, record.State.Phase, err)
+			}
+		})
+	}
+	for _, p := range []migrate.Phase{migrate.Expanding, migrate.Backfilling, migrate.Verifying, migrate.Ready, migrate.Switched, migrate.Soaking} {
+		if !seen[p] {
+			t.Errorf("none was aborted while %v", p)
+		}
+	}
+}
+
+func TestTheSchemaStaysForAStableThatNeedsIt(t *testing.T) {
+	t.Parallel()
+	for _, o := range []migration.Options{{}, {NoContract: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, o)
+			r.attend("v2")
+			r.start("v1", "v2")
+			phase, _ := r.run()
+			before := r.phase()
+			if phase != "promoted" {
+				t.Fatal(phase)
+			}
+			time.AfterFunc(5*time.Minute, func() { r.failing.Store(true) })
+			r.start("v2", "v3")
+			if phase, _ := r.run(); phase != "rolledBack" || r.phase() != before {
+				t.Errorf("%+v: v3 is %s, the change is %v and was %v", o, phase, r.phase(), before)
+			}
+		})
+	}
+}
+
+func TestAHoldAndASuccessorMidway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, migration.Options{})
+		r.attend("v2")
+		r.attend("v3")
+		r.start("v1", "v2")
+		time.AfterFunc(time.Minute, func() { r.must(r.runner.Hold(r.ctx, "shop", "ann", "lunch")) })
+		time.AfterFunc(time.Hour, func() {
+			if p := r.phase(); p != migrate.Switched {
+				t.Errorf("%v after an hour's hold in the bake", p)
+			}
+			r.must(r.runner.Resume(r.ctx, "shop", "ann", "back"))
+			r.start("v1", "v3") // v2 goes home, and the schema with it; then v3 begins anew
+		})
+		phase, _ := r.run()
+		state, err := r.runner.Explain(r.ctx, "shop")
+		if phase != "promoted" || r.phase() != migrate.Done {
+			t.Errorf("%s, the change is %v: %v (%v)", phase, r.phase(), state.Summary, err)
+		}
+		undone := 0
+		for _, text := range r.db.Statements() {
+			if strings.HasPrefix(text, "undo syncing") {
+				undone++
+			}
+		}
+		if undone != 1 {
+			t.Errorf("the sync was taken back %d times, want once", undone)
+		}
+	})
+}
+
+func TestExplainNamesWhoIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, migration.Options{})
+		if _, err := r.x.Explain(r.ctx); !errors.Is(err, migrate.ErrNotFound) {
+			t.Error(err)
+		}
+		r.attend("v2")
+		old := r.attend("v1")
+		says := func(after time.Duration, want string) {
+			time.AfterFunc(after, func() {
+				text, err := r.x.Explain(r.ctx)
+				if err != nil || !strings.Contains(text, want) {
+					t.Errorf("after %v: %s (%v); want %q", after, text, err, want)
+				}
+			})
+		}
+		says(5*time.Minute, "nothing is left to do")
+		says(bake+5*time.Minute, "shop@v1 (1)")
+		says(bake+20*time.Minute, "soaking until")
+		time.AfterFunc(bake+10*time.Minute, old)
+		r.start("v1", "v2")
+		if phase, _ := r.run(); phase != "promoted" {
+			t.Error(phase)
+		}
+	})
+}
+
+func TestAPersonsRollbackIsNotTakenForTheRollouts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, migration.Options{})
+		r.attend("v2") // keeps a person's rollback waiting
+		ref := strategy.Ref{Service: "shop", Run: 1, Fence: 3, Release: strategy.NewRelease("v1", "v2")}
+		r.must(r.x.Expand().Do(r.ctx, ref))
+		time.Sleep(time.Minute)
+		r.must(r.m.Order(r.ctx, id, migrate.Order{Want: migrate.RolledBack, By: "ben"}))
+		time.Sleep(time.Minute)
+		if status, err := r.x.Switched().Status(r.ctx, ref); err != nil || status != strategy.TaskFailed {
+			t.Errorf("switched: %v (%v)", status, err)
+		}
+		ref.Back = true
+		if status, err := r.x.Expand().Status(r.ctx, ref); err != nil || status != strategy.TaskTodo || r.phase() != migrate.Ready {
+			t.Errorf("%v (%v), the change is %v", status, err, r.phase())
+		}
+		r.must(r.x.Expand().Undo(r.ctx, ref))
+		time.Sleep(time.Minute)
+		if status, err := r.x.Expand().Status(r.ctx, ref); err != nil || status != strategy.TaskDone || r.phase() != migrate.RolledBack {
+			t.Errorf("%v (%v), the change is %v", status, err, r.phase())
+		}
+	})
+}

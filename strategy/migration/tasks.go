@@ -6,6 +6,7 @@ package migration
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/rheostat-go/rheostat/migrate"
 	"github.com/rheostat-go/rheostat/strategy"
@@ -15,6 +16,11 @@ import (
 // takes that back, unless Options.Keep. Taking it back says that the new version has no
 // traffic, which the rollout has seen; instances of it may be running.
 func (x *Migration) Expand() strategy.Task { return expand{x} }
+
+// Switched is the task that tells the database that the candidate has all traffic. It is
+// done as soon as it is ordered: a record for people, and no work. What the contract does
+// begins with it in any case.
+func (x *Migration) Switched() strategy.Task { return switched{x} }
 
 // Contract is the task that removes what only the old version needs. Put it before a step
 // that is OneWay: from its order on there is no automatic return.
@@ -29,7 +35,7 @@ func (x expand) Status(ctx context.Context, ref strategy.Ref) (strategy.TaskStat
 		return strategy.TaskUnknown, err
 	}
 	if ref.Back {
-		return x.back(r, found), nil
+		return x.back(r, found, ref), nil
 	}
 	switch phase := r.State.Phase; {
 	case !found, phase == migrate.RolledBack:
@@ -46,13 +52,13 @@ func (x expand) Status(ctx context.Context, ref strategy.Ref) (strategy.TaskStat
 	return strategy.TaskRunning, nil
 }
 
-func (x expand) back(r migrate.Record, found bool) strategy.TaskStatus {
+func (x expand) back(r migrate.Record, found bool, ref strategy.Ref) strategy.TaskStatus {
 	switch phase := r.State.Phase; {
-	case !found, x.o.Keep, phase == migrate.RolledBack:
+	case !found, x.stays(r, ref), phase == migrate.RolledBack:
 		return strategy.TaskDone
-	case phase == migrate.Contracting || phase == migrate.Done:
+	case gone(r):
 		return strategy.TaskFailed
-	case r.Order.Want != migrate.RolledBack:
+	case r.Order.Want != migrate.RolledBack || !r.Order.Force: // a person's order would wait for the candidate's instances
 		return strategy.TaskTodo
 	case failed(r):
 		return strategy.TaskFailed
@@ -76,11 +82,43 @@ func (x expand) Do(ctx context.Context, ref strategy.Ref) error {
 // Undo orders RolledBack.
 func (x expand) Undo(ctx context.Context, ref strategy.Ref) error {
 	r, found, err := x.load(ctx)
-	if err != nil || !found || x.o.Keep || r.State.Phase == migrate.RolledBack {
+	if err != nil || !found || x.stays(r, ref) || r.State.Phase == migrate.RolledBack {
 		return err
 	}
 	return x.m.Order(ctx, x.change.ID, x.order(ref, migrate.RolledBack, "the rollout went home"))
 }
+
+// stays says that the change outlives the return: as Options.Keep has it, or because home
+// is a version that needs it, which an earlier rollout has brought.
+func (x *Migration) stays(r migrate.Record, ref strategy.Ref) bool {
+	return x.o.Keep || slices.Contains(r.New, ref.Release.Stable.Version)
+}
+
+type switched struct{ *Migration }
+
+// Status is Done once it is ordered.
+func (x switched) Status(ctx context.Context, ref strategy.Ref) (strategy.TaskStatus, error) {
+	r, found, err := x.load(ctx)
+	switch {
+	case err != nil:
+		return strategy.TaskUnknown, err
+	case ref.Back:
+		return strategy.TaskDone, nil // the expand task takes everything back
+	case !found || !r.State.Phase.Serves() || r.Order.Want == migrate.RolledBack:
+		return strategy.TaskFailed, nil
+	case r.Order.Want >= migrate.Switched:
+		return strategy.TaskDone, nil
+	}
+	return strategy.TaskTodo, nil
+}
+
+// Do orders Switched.
+func (x switched) Do(ctx context.Context, ref strategy.Ref) error {
+	return x.m.Order(ctx, x.change.ID, x.order(ref, migrate.Switched, "the candidate has all traffic"))
+}
+
+// Undo has nothing to take back.
+func (x switched) Undo(context.Context, strategy.Ref) error { return nil }
 
 type contract struct{ *Migration }
 
@@ -91,7 +129,7 @@ func (x contract) Status(ctx context.Context, ref strategy.Ref) (strategy.TaskSt
 	switch {
 	case err != nil:
 		return strategy.TaskUnknown, err
-	case ref.Back && (r.State.Phase == migrate.Contracting || r.State.Phase == migrate.Done):
+	case ref.Back && gone(r) && !x.stays(r, ref):
 		return strategy.TaskFailed, nil
 	case ref.Back:
 		return strategy.TaskDone, nil // the expand task takes everything back
@@ -113,12 +151,17 @@ func (x contract) Do(ctx context.Context, ref strategy.Ref) error {
 }
 
 // Undo has nothing to take back, or no way to.
-func (x contract) Undo(ctx context.Context, _ strategy.Ref) error {
+func (x contract) Undo(ctx context.Context, ref strategy.Ref) error {
 	r, found, err := x.load(ctx)
-	if err == nil && found && !r.State.Phase.Returns() {
+	if err == nil && found && gone(r) && !x.stays(r, ref) {
 		err = fmt.Errorf("migration: change %s: %w", r.ID, migrate.ErrContracted)
 	}
 	return err
+}
+
+// gone says that the old side cannot come back.
+func gone(r migrate.Record) bool {
+	return r.State.Phase == migrate.Contracting || r.State.Phase == migrate.Done
 }
 
 // failed says that the change failed under the order that stands.

@@ -425,3 +425,21 @@ func TestAVersionedMigrationTakesNoOrders(t *testing.T) {
 		}
 	}
 }
+
+func TestAMigrationInAnotherLanguageIsNotLeftOut(t *testing.T) {
+	t.Parallel()
+	db := newServer("postgres")
+	m, set := runner(t, db, "a"), setOf(t, map[string]string{
+		"1-a.up.sql": "SELECT 1", "2-prefs.js": "exports.up = null", "2-prefs_test.go": "package x", "README.go": "package x", "3.md": "notes",
+	})
+	if _, err := m.Up(t.Context(), set, migrate.UpOptions{}); err == nil || !strings.Contains(err.Error(), "2-prefs.js: it is a migration and not SQL") ||
+		strings.Contains(err.Error(), "_test") || len(db.Statements()) > 0 {
+		t.Errorf("%v, %q", err, db.Statements())
+	}
+	if err := set.Add(migrate.Migration{ID: "2-prefs", Up: migrate.Part{SQL: "SELECT 2"}}); err != nil {
+		t.Fatal(err)
+	}
+	if runs, err := m.Up(t.Context(), set, migrate.UpOptions{}); err != nil || len(runs) != 2 {
+		t.Errorf("once it is added: %v, %v", runs, err)
+	}
+}

@@ -162,7 +162,7 @@ func (m *Migrator) pending(ctx context.Context, set Set, o UpOptions) ([]task, e
 	if err != nil {
 		return nil, err
 	}
-	errs := renamed(set, records)
+	errs := append(renamed(set, records), set.complete())
 	last := ""
 	for id, r := range records {
 		if r.Kind == Versioned && r.State.Phase == Done && compareVersions(versionOf(id), last) > 0 {

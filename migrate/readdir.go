@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +39,8 @@ import (
 //	-- migrate:allow drop-column why        the statement below it is safe here; see Up
 //
 // Files whose names
-// do not end in .sql are passed over. Errors name the file and the line.
+// do not end in .sql are passed over; but Up refuses to leave out what is a migration in
+// Go, JavaScript or the like, until one of its ID is added to the set. Errors name the file and the line.
 func ReadDir(fsys fs.FS, dir string) (Set, error) {
 	entries, err := fs.ReadDir(fsys, dir)
 	if err != nil {
@@ -49,7 +51,11 @@ func ReadDir(fsys fs.FS, dir string) (Set, error) {
 		r.names[e.Name()] = !e.IsDir()
 	}
 	var errs []error
+	programs := map[string]string{}
 	for _, e := range entries {
+		if id, ok := program(e.Name()); ok && !e.IsDir() {
+			programs[id] = path.Join(dir, e.Name())
+		}
 		if e.IsDir() || !strings.HasSuffix(e.Name(), ".sql") {
 			continue
 		}
@@ -72,7 +78,17 @@ func ReadDir(fsys fs.FS, dir string) (Set, error) {
 		return set, err
 	}
 	err = set.Add(r.all...)
+	set.programs = programs
 	return set, err
+}
+
+// program is the ID of a file that is a migration of goose's or db-migrate's in a
+// programming language.
+func program(name string) (id string, ok bool) {
+	ext := path.Ext(name)
+	id = strings.TrimSuffix(name, ext)
+	code := slices.Contains([]string{".go", ".js", ".cjs", ".mjs", ".ts", ".py", ".rb"}, ext)
+	return id, code && versionOf(id) != "" && !strings.HasSuffix(id, "_test")
 }
 
 // reader gathers the files of a folder.

@@ -9,6 +9,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -51,7 +52,23 @@ type Part struct {
 
 // Set is versioned migrations in the order of their versions. The zero Set is empty. It is
 // not to be changed while it is used.
-type Set struct{ all []Migration }
+type Set struct {
+	all []Migration
+	// programs are files of a folder that are migrations in another language than SQL, by
+	// ID: until one of that ID is added, something would be left out.
+	programs map[string]string
+}
+
+// complete says which programs nobody has added.
+func (s Set) complete() error {
+	var errs []error
+	for _, id := range slices.Sorted(maps.Keys(s.programs)) {
+		if _, there := s.find(id); !there {
+			errs = append(errs, fmt.Errorf("migrate: %s: it is a migration and not SQL: write it as %s.up.sql, or add a Migration of the ID %s with a Func", s.programs[id], id, id))
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // Add adds migrations. It fails, and adds none, if one has no version, nothing to do, or
 // the version of another.

@@ -38,9 +38,9 @@ import (
 //	-- migrate:out-of-order                 it may go up after a later version
 //	-- migrate:allow drop-column why        the statement below it is safe here; see Up
 //
-// Files whose names
-// do not end in .sql are passed over; but Up refuses to leave out what is a migration in
-// Go, JavaScript or the like, until one of its ID is added to the set. Errors name the file and the line.
+// Files whose names do not end in .sql are passed over; but Up refuses to leave out what is
+// a migration in Go, JavaScript or the like, until one of its ID is added to the set. Errors
+// name the file and the line.
 func ReadDir(fsys fs.FS, dir string) (Set, error) {
 	entries, err := fs.ReadDir(fsys, dir)
 	if err != nil {

@@ -80,8 +80,8 @@ var importRules = []importRule{
 		Why: "xDS is two libraries by its nature: Envoy's messages, and gRPC with protobuf to carry them",
 	},
 	{
-		From: []string{"*/internal/*"}, Own: []string{"PARENT", "internal/..."}, Clients: 0,
-		Why: "what the adapters of one parent share knows the parent, and no client library",
+		From: []string{"*/internal/*"}, Own: []string{"PARENT", "PARENT/internal/*", "internal/..."}, Clients: 0,
+		Why: "what the adapters of one parent share knows the parent and what else they share, and no client library",
 	},
 	{
 		From: []string{"*/*", "*/*/..."}, Own: []string{"PARENT", "PARENT/internal/*", "SELF/...", "internal/..."}, Clients: 1,

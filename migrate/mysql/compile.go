@@ -415,6 +415,9 @@ func (x *compiler) sql(o migrate.SQL) error {
 			}
 		}
 	}
+	if err := x.d.Lint(x.ctx, o); err != nil {
+		return err
+	}
 	phase := max(o.Phase, migrate.Expanding)
 	x.script.Steps = append(x.script.Steps, migrate.Step{Phase: phase, Op: x.op, Name: o.Name, Do: o.Do, Undo: o.Undo, Alone: o.Alone, Holds: o.Holds})
 	return nil

@@ -222,6 +222,9 @@ func (t *table) free(columns ...string) error {
 
 // sql is a step of the owner's.
 func (p *compiler) sql(o migrate.SQL) error {
+	if err := p.d.Lint(p.ctx, o); err != nil {
+		return err
+	}
 	p.step(migrate.Step{
 		Phase: max(o.Phase, migrate.Expanding), Name: o.Name, Do: o.Do, Undo: o.Undo, Alone: o.Alone, Holds: o.Holds, Locks: p.lock(false),
 	})

@@ -252,3 +252,12 @@ func (l *Linter) transaction() {
 		l.add(Finding{Rule: "copy-stdin", Broken: true, Why: "its rows would have to be sent by a client", Fix: "write INSERT statements"})
 	}
 }
+
+// Removes says that the finding is that something old goes, and nothing else.
+func (f Finding) Removes() bool {
+	switch f.Rule {
+	case "drop-column", "drop-table", "drop-schema", "rename-column", "rename-table":
+		return true
+	}
+	return false
+}

@@ -136,7 +136,9 @@ func (r *rig) start(from, to string) {
 func (r *rig) run() (phase string, took time.Duration) {
 	r.t.Helper()
 	began := time.Now()
-	state, err := r.runner.Run(r.ctx, "shop")
+	ctx, cancel := context.WithTimeout(r.ctx, 48*time.Hour) // of the bubble
+	defer cancel()
+	state, err := r.runner.Run(ctx, "shop")
 	r.t.Log(state.Phase, err)
 	return state.Phase.String(), time.Since(began)
 }

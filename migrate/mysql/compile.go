@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/rheostat-go/rheostat/migrate"
+	"github.com/rheostat-go/rheostat/migrate/internal/sqlstate"
 )
 
 // Compile makes the script of a change; see migrate.Database.
@@ -415,7 +416,7 @@ func (x *compiler) sql(o migrate.SQL) error {
 			}
 		}
 	}
-	if err := x.d.Lint(x.ctx, o); err != nil {
+	if err := sqlstate.Lint(x.ctx, x.d.store, o); err != nil {
 		return err
 	}
 	phase := max(o.Phase, migrate.Expanding)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rheostat-go/rheostat/migrate"
+	"github.com/rheostat-go/rheostat/migrate/internal/sqlstate"
 )
 
 // oldPrefix begins the name under which the old side is hidden.
@@ -222,7 +223,7 @@ func (t *table) free(columns ...string) error {
 
 // sql is a step of the owner's.
 func (p *compiler) sql(o migrate.SQL) error {
-	if err := p.d.Lint(p.ctx, o); err != nil {
+	if err := sqlstate.Lint(p.ctx, p.d.store, o); err != nil {
 		return err
 	}
 	p.step(migrate.Step{

@@ -14,7 +14,9 @@ import (
 // Lint refuses the statements of an operation that would stop the database's users, or
 // break the version before, as *migrate.UnsafeError, joined. Where the old side goes,
 // dropping it is what is meant; and one that is said to be Safe is.
-func (s *Store) Lint(ctx context.Context, op migrate.SQL) error {
+//
+// It is no method, which would be one of every adapter's Database.
+func Lint(ctx context.Context, s *Store, op migrate.SQL) error {
 	if op.Safe != "" {
 		return nil
 	}

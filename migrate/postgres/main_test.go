@@ -34,6 +34,7 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	childMain()
 	code := m.Run()
 	if shared.stop != nil {
 		shared.stop()

@@ -171,7 +171,7 @@ func (t *turn) waitsFor(i int) lack {
 		return lack{kind: lacksTime, after: t.in.plan.Back.Drain - lane.Waited}
 	case Undoing:
 		if left := t.undoable(i); len(left) > 0 {
-			return lack{kind: lacksTask, subject: t.s.Tasks[left[len(left)-1]].Name}
+			return lack{kind: lacksTask, lane: i, subject: t.s.Tasks[left[len(left)-1]].Name}
 		}
 	case Shifting:
 		return t.written(i)
@@ -204,7 +204,7 @@ func (t *turn) preparing(i int) lack {
 				return l
 			}
 		}
-		return lack{kind: lacksTask, subject: step.Before[lane.Task]}
+		return lack{kind: lacksTask, lane: i, subject: step.Before[lane.Task]}
 	}
 	if t.armed(i) {
 		return t.mayTurn(i)

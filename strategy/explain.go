@@ -132,7 +132,7 @@ func (t *turn) words(l lack) string {
 		}
 		return fmt.Sprintf("its turn: %d lanes may move at once", t.in.plan.MaxParallel)
 	case lacksTask:
-		return fmt.Sprintf("task %q", l.subject)
+		return strings.TrimSuffix(fmt.Sprintf("task %q: %s", l.subject, t.taskWords(l)), ": ")
 	case lacksSight:
 		return fmt.Sprintf("sight of target %q", target().Name)
 	case lacksRoute:
@@ -151,6 +151,16 @@ func (t *turn) words(l lack) string {
 		return t.checkWords(l.check)
 	case lacksApproval:
 		return fmt.Sprintf("approval: %d of %d", t.grants(l.lane), t.step(l.lane).Approval.Need)
+	}
+	return ""
+}
+
+// taskWords is what the task that is lacking says of itself.
+func (t *turn) taskWords(l lack) string {
+	for k := range t.s.Tasks {
+		if task := &t.s.Tasks[k]; task.open() && task.Name == l.subject && task.Lane == t.in.laneName(l.lane) {
+			return t.o.Words[task.TaskID]
+		}
 	}
 	return ""
 }

@@ -24,6 +24,9 @@ type Observation struct {
 	Findings map[CheckID]analysis.Finding
 	// Tasks holds the status of the tasks under way.
 	Tasks map[TaskID]TaskStatus
+	// Words are what tasks under way say of themselves, for Explain to pass on. They
+	// decide nothing.
+	Words map[TaskID]string
 	// Intent is the operator's will, nil if it could not be found out.
 	Intent *Intent
 	// Blocks are reasons not to move forward now: freeze windows, locks, budgets.

@@ -163,6 +163,23 @@ func (r *Runner) status(ctx context.Context, w Wiring, refs []Ref) map[TaskID]Ta
 	})
 }
 
+// words is what the tasks under way say of themselves, those that can.
+func (r *Runner) words(ctx context.Context, w Wiring, s State) map[TaskID]string {
+	return gather(r.cfg.Machine.Needs(s).Tasks, func(ref Ref) (TaskID, string, bool) {
+		task, ok := w.Tasks[ref.Name].(Explainer)
+		if !ok {
+			return ref.TaskID, "", false
+		}
+		ctx, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
+		defer cancel()
+		text, err := task.Explain(ctx, ref)
+		if err != nil {
+			r.cfg.Log.Warn("task does not explain itself", "service", ref.Service, "task", ref.Name, "err", err)
+		}
+		return ref.TaskID, text, err == nil
+	})
+}
+
 func (r *Runner) intent(ctx context.Context, service string) *Intent {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
 	defer cancel()

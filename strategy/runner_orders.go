@@ -117,6 +117,6 @@ func (r *Runner) Explain(ctx context.Context, service string) (Explanation, erro
 	a := r.attention(service)
 	watched := a.since()
 	o := r.look(ctx, wiring, s)
-	o.Watched = watched
+	o.Watched, o.Words = watched, r.words(ctx, wiring, s)
 	return r.cfg.Machine.Explain(time.Now(), s, o), nil
 }

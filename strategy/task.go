@@ -63,3 +63,10 @@ type Task interface {
 	// finished or not, in reverse, once nothing goes to the candidate any more.
 	Undo(ctx context.Context, r Ref) error
 }
+
+// Explainer is a Task that can say in words what it does or waits for. Runner.Explain
+// passes that on; no turn asks for it.
+type Explainer interface {
+	// Explain never writes. An error is the same as nothing to say.
+	Explain(ctx context.Context, r Ref) (string, error)
+}

@@ -18,8 +18,17 @@
 //     verified, constraints valid. On the way home it is taken back, after the traffic.
 //   - The judge "schema" watches from the first request of the candidate on, and fails the
 //     rollout if somebody takes the change back under it.
+//   - The task "switched" notes in the database that the candidate has everything.
 //   - The task "contract", in a step that is OneWay, hides the old side, lets it soak, and
 //     drops it. It waits while an instance or a connection of an old version is alive.
+//
+// The way home takes the schema back by itself, up to the contract. Three things stay: what
+// Options.Keep keeps, what stable needs because an earlier rollout has brought it, and what
+// is contracted. Once the contract has been ordered a person decides: an abort goes home
+// as long as stable has room, and room it has only while its instances may register, which
+// is until the old side is hidden.
+//
+// A rollout's Explain says what the change does or waits for, and for which instances.
 //
 // Orders carry the rollout's fence: a runner that was paused, and whose rollout is over,
 // cannot take back what the next one has begun.

@@ -482,6 +482,12 @@ func TestExplainNamesWhoIsWaitedFor(t *testing.T) {
 				}
 			})
 		}
+		time.AfterFunc(bake+5*time.Minute, func() {
+			e, err := r.runner.Explain(r.ctx, "shop")
+			if err != nil || !strings.Contains(e.Summary, `waits for task "contract": `) || !strings.Contains(e.Summary, "shop@v1 (1)") {
+				t.Errorf("the rollout says %s (%v)", e.Summary, err)
+			}
+		})
 		says(5*time.Minute, "nothing is left to do")
 		says(bake+5*time.Minute, "shop@v1 (1)")
 		says(bake+20*time.Minute, "soaking until")

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/rheostat-go/rheostat/migrate"
 	"github.com/rheostat-go/rheostat/strategy"
@@ -15,18 +16,27 @@ import (
 // Expand is the task that makes the database ready for the candidate, and on the way home
 // takes that back, unless Options.Keep. Taking it back says that the new version has no
 // traffic, which the rollout has seen; instances of it may be running.
-func (x *Migration) Expand() strategy.Task { return expand{x} }
+func (x *Migration) Expand() strategy.Task { return expand{task{x}} }
 
 // Switched is the task that tells the database that the candidate has all traffic. It is
 // done as soon as it is ordered: a record for people, and no work. What the contract does
 // begins with it in any case.
-func (x *Migration) Switched() strategy.Task { return switched{x} }
+func (x *Migration) Switched() strategy.Task { return switched{task{x}} }
 
 // Contract is the task that removes what only the old version needs. Put it before a step
 // that is OneWay: from its order on there is no automatic return.
-func (x *Migration) Contract() strategy.Task { return contract{x} }
+func (x *Migration) Contract() strategy.Task { return contract{task{x}} }
 
-type expand struct{ *Migration }
+// task is what the tasks share.
+type task struct{ *Migration }
+
+// Explain says where the change is, in one line.
+func (x task) Explain(ctx context.Context, _ strategy.Ref) (string, error) {
+	text, err := x.Migration.Explain(ctx)
+	return strings.ReplaceAll(text, "\n", "; "), err
+}
+
+type expand struct{ task }
 
 // Status is Done once the change serves; on the way back, once it is rolled back.
 func (x expand) Status(ctx context.Context, ref strategy.Ref) (strategy.TaskStatus, error) {
@@ -94,7 +104,7 @@ func (x *Migration) stays(r migrate.Record, ref strategy.Ref) bool {
 	return x.o.Keep || slices.Contains(r.New, ref.Release.Stable.Version)
 }
 
-type switched struct{ *Migration }
+type switched struct{ task }
 
 // Status is Done once it is ordered.
 func (x switched) Status(ctx context.Context, ref strategy.Ref) (strategy.TaskStatus, error) {
@@ -120,7 +130,7 @@ func (x switched) Do(ctx context.Context, ref strategy.Ref) error {
 // Undo has nothing to take back.
 func (x switched) Undo(context.Context, strategy.Ref) error { return nil }
 
-type contract struct{ *Migration }
+type contract struct{ task }
 
 // Status is Done when the old side is gone. While it soaks, or an old version is alive, it
 // is Running; the record's Explain says which.

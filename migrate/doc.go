@@ -20,7 +20,8 @@
 //     wrote, so rolling back loses no acknowledged write of the new version.
 //   - The old column is hidden first and dropped after a soak. Both are refused while
 //     an instance or a connection of a version that needs it is alive, in the same
-//     transaction that would do it.
+//     transaction that would do it. Going back from the soak brings it back at once,
+//     while the new version still runs, so that the old one can start and take over.
 //   - No statement waits longer than LockTimeout for a lock, and none holds one across
 //     a round trip. A batch of a backfill is sized by time.
 //   - The process may die anywhere, or be paused past its lease and woken: whoever

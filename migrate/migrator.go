@@ -237,7 +237,9 @@ func (m *Migrator) Reach(ctx context.Context, c Change, phase Phase) error {
 }
 
 // Rollback takes a change back, from any phase before Contracting, and returns when the
-// schema is as it was. A process that is at work on the change sees the order within about
+// schema is as it was. From Soaking the old side comes back at once, so that old versions
+// can be started and given the traffic; from Ready on nothing else is taken back while an
+// instance of a new version is alive, which is ErrOldVersionLive. A process that is at work on the change sees the order within about
 // Options.Poll, between two statements or batches, and takes it back itself.
 func (m *Migrator) Rollback(ctx context.Context, id, why string) error {
 	for {

@@ -81,20 +81,34 @@ func ended(r Record) (action, error) {
 	return action{}, nil
 }
 
-// nextBack undoes the last step that was begun, until there is none.
+// nextBack undoes the last step that was begun, until there is none. What is hidden comes
+// back first, whoever is alive: both versions can run then, and traffic can move back.
+// The guard stands before everything else.
 func nextBack(r Record) (action, error) {
-	switch phase := r.State.Phase; {
+	phase, i := r.State.Phase, r.lastBegun()
+	switch {
 	case phase == Contracting:
 		return action{}, fmt.Errorf("%w: %s", ErrContracted, r.ID)
+	case phase == Soaking && i >= 0 && r.Script.Steps[i].Phase == Soaking:
+		return action{act: actUndo, step: i, phase: Soaking}, nil
+	case phase == Soaking:
+		return action{act: actEnter, phase: Switched}, nil
 	case phase != RollingBack:
 		return action{act: actEnter, phase: RollingBack, returns: true}, nil
-	}
-	for i, s := range slices.Backward(r.State.Steps) {
-		if s.Begun || s.Done {
-			return action{act: actUndo, step: i, phase: RollingBack}, nil
-		}
+	case i >= 0:
+		return action{act: actUndo, step: i, phase: RollingBack}, nil
 	}
 	return action{act: actEnter, phase: RolledBack}, nil
+}
+
+// lastBegun is the last step that was begun, or -1.
+func (r Record) lastBegun() int {
+	for i, s := range slices.Backward(r.State.Steps) {
+		if s.Begun || s.Done {
+			return i
+		}
+	}
+	return -1
 }
 
 // nextContract goes from Switched to Done: hide, soak, drop, each under guard.
@@ -162,7 +176,7 @@ func (s State) enter(p Phase, now time.Time) State {
 	s = s.saved()
 	s.Phase = p
 	s.Entered[p] = now
-	s.Hidden = s.Hidden && p != RolledBack || p == Soaking
+	s.Hidden = s.Hidden && p != RolledBack && p != Switched || p == Soaking
 	return s
 }
 

@@ -367,7 +367,7 @@ func (o *watch) moves(r migrate.Record) {
 		o.w.t.Errorf("rev went from %d to %d", o.rev, r.State.Rev)
 	}
 	switch {
-	case anew, to == from:
+	case anew, to == from, from == migrate.Soaking && to == migrate.Switched && r.Order.Want == migrate.RolledBack:
 	case from == migrate.Contracting && to != migrate.Done, from == migrate.Done, to < from:
 		o.w.t.Errorf("%v follows %v", to, from)
 	}

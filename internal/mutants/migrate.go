@@ -56,7 +56,7 @@ var migrations = []mutant{
 	},
 	{
 		3, "what soaks is not hidden", "migrate/next.go",
-		"s.Hidden && p != RolledBack || p == Soaking", "s.Hidden && p != RolledBack",
+		"p != Switched || p == Soaking", "p != Switched",
 		migrating, worlds + "|" + traces,
 	},
 	{
@@ -123,6 +123,11 @@ var migrations = []mutant{
 		6, "rolling back can be ordered while contracting", "migrate/memory.go",
 		"if o.Want == RolledBack && (r.State.Phase == Contracting || r.State.Phase == Done) {", "if false {",
 		suite, memory,
+	},
+	{
+		4, "what is hidden stays so while a new version is alive", "migrate/next.go",
+		"	case phase == Soaking && i >= 0 && r.Script.Steps[i].Phase == Soaking:\n		return action{act: actUndo, step: i, phase: Soaking}, nil\n	case phase == Soaking:\n		return action{act: actEnter, phase: Switched}, nil\n", "",
+		migrating, traces,
 	},
 	{
 		8, "an order ends a pause", "migrate/migrator.go",

@@ -24,9 +24,9 @@
 //
 // The way home takes the schema back by itself, up to the contract. Three things stay: what
 // Options.Keep keeps, what stable needs because an earlier rollout has brought it, and what
-// is contracted. Once the contract has been ordered a person decides: an abort goes home
-// as long as stable has room, and room it has only while its instances may register, which
-// is until the old side is hidden.
+// is contracted. Once the contract has been ordered a person decides. While the old side is
+// hidden, stable cannot even start: [migrate.Migrator.Rollback] brings it back first, the
+// traffic staying where it is; then start stable, and abort the rollout.
 //
 // A rollout's Explain says what the change does or waits for, and for which instances.
 //

@@ -96,9 +96,9 @@ func newRig(t *testing.T, o migration.Options, faults ...func(*migrate.Memory)) 
 	return r
 }
 
-// event holds each statement that takes something back against the traffic.
+// event holds each statement that takes something from the candidate against the traffic.
 func (r *rig) event(ctx context.Context, e migrate.Event) {
-	if e.Kind != migrate.StatementRun || !strings.HasPrefix(e.Statement, "undo ") {
+	if e.Kind != migrate.StatementRun || !strings.HasPrefix(e.Statement, "undo ") || strings.HasPrefix(e.Statement, "undo soaking") {
 		return
 	}
 	if seen, err := r.router.Observe(ctx); err != nil || seen.Route.Split.Candidate > 0 {
@@ -520,6 +520,35 @@ func TestAPersonsRollbackIsNotTakenForTheRollouts(t *testing.T) {
 		time.Sleep(time.Minute)
 		if status, err := r.x.Expand().Status(r.ctx, ref); err != nil || status != strategy.TaskDone || r.phase() != migrate.RolledBack {
 			t.Errorf("%v (%v), the change is %v", status, err, r.phase())
+		}
+	})
+}
+
+func TestWhatSoaksComesBackBeforeTheTrafficDoes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, migration.Options{})
+		r.attend("v2")
+		r.start("v1", "v2")
+		time.AfterFunc(bake+5*time.Minute, func() { // somebody finds that the old side is needed after all
+			v1 := migrate.Instance{App: "shop", Version: "v1", ID: "1"}
+			if err := r.db.Register(r.ctx, v1); !errors.Is(err, migrate.ErrRetired) || r.phase() != migrate.Soaking {
+				t.Errorf("v1 registers: %v, while %v", err, r.phase())
+			}
+			if err := r.m.Rollback(r.ctx, id, "a report needs it"); !errors.Is(err, migrate.ErrOldVersionLive) {
+				t.Errorf("with v2 alive: %v", err)
+			}
+			if err := r.db.Register(r.ctx, v1); err != nil || r.phase() != migrate.Switched {
+				t.Errorf("v1 registers: %v, while %v", err, r.phase())
+			}
+			time.Sleep(time.Minute)
+			if e, err := r.runner.Explain(r.ctx, "shop"); err != nil || !strings.Contains(e.Summary, "stopped for a person") {
+				t.Errorf("the rollout: %s (%v)", e.Summary, err)
+			}
+			r.must(r.runner.Abort(r.ctx, "shop", "ann", "v1 is up again"))
+		})
+		if phase, _ := r.run(); phase != "rolledBack" || r.phase() != migrate.RolledBack {
+			t.Errorf("%s, the change is %v", phase, r.phase())
 		}
 	})
 }

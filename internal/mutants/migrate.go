@@ -106,7 +106,7 @@ var migrations = []mutant{
 	},
 	{
 		4, "a step that was begun is not taken back", "migrate/next.go",
-		"		if s.Begun || s.Done {\n			return action{act: actUndo", "		if s.Done {\n			return action{act: actUndo",
+		"		if s.Begun || s.Done {\n			return i", "		if s.Done {\n			return i",
 		migrating, "TestAStepThatWasBegun",
 	},
 	{

@@ -143,19 +143,23 @@ func (s *site) sum(ctx context.Context, began time.Time) (err error) {
 	return err
 }
 
-// hot is the share of the updates that were made in place. The server's sessions tell of
-// theirs when they have been idle for a while.
+// hot is the share of the updates that were made in place. A session tells the server of its
+// counts when it ends, or up to ten seconds after its last command.
 func (s *site) hot(ctx context.Context) (float64, error) {
+	s.pool.Close()
 	for begin := time.Now(); ; {
 		var hot, all float64
 		err := s.eye.QueryRow(ctx, "SELECT n_tup_hot_upd, n_tup_upd FROM pg_stat_user_tables WHERE relname = 'users'").Scan(&hot, &all)
-		if err != nil || all >= s.m.Rows || time.Since(begin) > 3*time.Second {
-			return hot / max(all, 1), err
+		switch {
+		case err != nil:
+			return 0, err
+		case all >= s.m.Rows:
+			return hot / all, nil
+		case time.Since(begin) > 30*time.Second:
+			return 0, fmt.Errorf("the server counts %.0f updates of %.0f rows", all, s.m.Rows)
 		}
-		select {
-		case <-ctx.Done():
-			return 0, context.Cause(ctx)
-		case <-time.After(100 * time.Millisecond):
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return 0, err
 		}
 	}
 }

@@ -43,6 +43,10 @@ var importRules = []importRule{
 		Why: "test support is never linked into anybody's program",
 	},
 	{
+		From: []string{"internal/kube"}, Own: nil, Clients: 1,
+		Why: "what the adapters to Kubernetes share is about Kubernetes' objects; nothing else imports it",
+	},
+	{
 		From: []string{"internal/..."}, Own: []string{"internal/..."}, Clients: 0,
 		Why: "what adapters share must not drag in a domain or a client library",
 	},
@@ -69,6 +73,14 @@ var importRules = []importRule{
 	{
 		From: []string{"strategy/yaml"}, Own: []string{"strategy", "internal/onedoc"}, Clients: 1,
 		Why: "a format is an adapter: it knows its parent, and the one library that reads it",
+	},
+	{
+		From: []string{"strategy/kube/kubetest"}, Own: []string{"internal/..."}, Clients: 1,
+		Why: "a control plane for tests knows Kubernetes and nothing of ours",
+	},
+	{
+		From: []string{"strategy/kube", "strategy/workload"}, Own: []string{"strategy", "traffic", "analysis", "SELF/...", "internal/..."}, Clients: 1,
+		Why: "strategy on Kubernetes is an adapter: its parents and client-go",
 	},
 	{
 		From: []string{"strategy/*", "strategy/*/..."}, Own: []string{"strategy", "traffic", "analysis", "SELF/..."},

@@ -99,8 +99,8 @@ func Tolerant() CompareOptions {
 //     margins of stable in every respect; the step may end before its hold.
 //   - Fail: there is evidence of harm, of 1 to Risk, in two blocks at least. It
 //     stays so for the rest of the run.
-//   - Inconclusive: the candidate got no requests for longer than IdleLimit blocks,
-//     or the source could not be read.
+//   - Inconclusive: stable got no requests since the run began, the candidate none for
+//     longer than IdleLimit blocks, or the source could not be read.
 //
 // The evidence of harm goes through the whole run, that of safety begins with each
 // step. What is compared: the share of requests that failed, and, where the source
@@ -123,7 +123,8 @@ func Tolerant() CompareOptions {
 // Without requests of stable in a block, such as at 100%, the candidate is held
 // against what stable did in its latest blocks and against [Tolerance.Limit],
 // whichever is higher. That is a rule of thumb. Where stable got no traffic in the
-// whole run, nothing is compared, and nobody is blamed.
+// whole run, nothing is compared, nobody is blamed, and nothing passes: give a
+// blue-green release a hold before its switch, or take a [Limit] there.
 //
 // A source's error is part of the finding and not an error of Judge. What a Compare
 // remembers goes with the rollout's state: a restart neither forgets evidence nor

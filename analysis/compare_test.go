@@ -216,6 +216,31 @@ func TestNoTrafficAndNoSourceAreInconclusive(t *testing.T) {
 }
 
 // TestABlockThatBeginsInTheWarmupIsLeftOut: the last one ends when the warm-up does.
+// TestWithoutStableNothingIsComparedAndNothingPasses: everything went to the candidate before
+// the first look, as in a switch without a hold before it.
+func TestWithoutStableNothingIsComparedAndNothingPasses(t *testing.T) {
+	t.Parallel()
+	for _, fails := range []float64{0, 0.3} {
+		w := watch(t, analysis.CompareOptions{})
+		for range 30 {
+			f := w.ask()
+			if f.Verdict != analysis.Pending && f.Verdict != analysis.Inconclusive {
+				t.Fatalf("%v of the requests fail: %v (%s), want nothing said of it", fails, f.Verdict, f.Reason)
+			}
+			w.serve("candidate", 500, fails, 0)
+		}
+		f := w.ask()
+		if f.Verdict != analysis.Inconclusive || !strings.Contains(f.Reason, "stable got none to compare with") || !strings.Contains(f.Reason, "or judge by a Limit") {
+			t.Errorf("got %v (%s), want Inconclusive and what to do", f.Verdict, f.Reason)
+		}
+		w.serve("stable", 5000, 0, 0)
+		w.serve("candidate", 500, 0, 0)
+		if f := w.ask(); fails == 0 && f.Verdict != analysis.Pass {
+			t.Errorf("once stable has traffic: got %v (%s), want Pass", f.Verdict, f.Reason)
+		}
+	}
+}
+
 func TestABlockThatBeginsInTheWarmupIsLeftOut(t *testing.T) {
 	t.Parallel()
 	w := watch(t, analysis.CompareOptions{Warmup: 20 * time.Second})

@@ -294,6 +294,8 @@ func (g *gate) judge() (Verdict, string) {
 		return Fail, g.sentence("; it does harm")
 	case g.shownSafe():
 		return Safe, g.sentence("; it is safe within the margins")
+	case g.Questions[0].StableN == 0:
+		return Inconclusive, g.sentence("; begin with a step in which stable takes traffic, or judge by a Limit")
 	}
 	if chance := g.chance(); chance < 1 {
 		return Pending, g.sentence("; " + tooFew(chance, g.o.Worth))

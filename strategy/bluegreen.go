@@ -22,7 +22,9 @@ type BlueGreen struct {
 	Preview   []traffic.Match
 	NoPreview bool
 	// PreviewHold is how long the preview lasts, and PreviewChecks what it must
-	// show. Approval, if set, ends it.
+	// show. Approval, if set, ends it. A check that compares the candidate with
+	// stable learns stable here, for it takes no traffic after the switch: name the
+	// check in Watch, and let the preview last for some of its blocks.
 	PreviewHold   time.Duration
 	PreviewChecks []string
 	Approval      *Approval

@@ -21,15 +21,15 @@ type Tolerance struct {
 	Safe Margin
 	// Limit is a share that is never called harm while stable gets no traffic to
 	// compare with, as at 100%: there the candidate is held against the higher of
-	// this and what stable did lately.
+	// this and what stable did lately. Slowness is high by default: when a machine or
+	// a database slows down, nothing tells any more whose fault it is.
 	Limit float64
 }
 
 // CompareOptions shape a [Compare]. Zero fields are those of [Default].
 type CompareOptions struct {
-	// Interval is how long a block takes: how often the source is read. 0 is 10
-	// seconds. With a source that is scraped, no shorter than a scrape.
-	Interval time.Duration
+	// Pace is when the source is read, and how long that may come to nothing.
+	Pace Pace
 	// Risk is the chance, over a whole rollout, of failing a candidate that is within
 	// the margins. 0 is 0.01.
 	Risk float64
@@ -45,15 +45,6 @@ type CompareOptions struct {
 	// the verdict is Pending, so that a step of a quiet service lasts longer, up to
 	// its deadline. 0 is no such regression: a Pass is that nothing speaks for harm.
 	Worth float64
-	// Warmup is how long the candidate's requests are left out after each change of
-	// the split: for caches to fill, for code to be compiled.
-	Warmup time.Duration
-	// IdleLimit is how many blocks in a row may hold no request of the candidate
-	// before the verdict is Inconclusive. 0 is three.
-	IdleLimit int
-	// ConsecutiveErrorLimit is how many errors of the source in a row are tolerated
-	// before the verdict is Inconclusive. 0 is four; negative is none.
-	ConsecutiveErrorLimit int
 }
 
 // Default is what suits most services: the candidate may fail 0.05 percentage
@@ -61,10 +52,10 @@ type CompareOptions struct {
 // slower than any bound, five per cent of stable's share aside.
 func Default() CompareOptions {
 	return CompareOptions{
-		Interval: 10 * time.Second, Risk: 0.01, SafeRisk: 0.05,
-		Errors:    Tolerance{Harm: Margin{1, 0.0005}, Safe: Margin{1, 0.005}, Limit: 0.01},
-		Latency:   Tolerance{Harm: Margin{1.05, 0.005}, Safe: Margin{1.1, 0.03}},
-		IdleLimit: 3, ConsecutiveErrorLimit: defaultErrorLimit,
+		Pace: Pace{Interval: 10 * time.Second, IdleLimit: 3, ConsecutiveErrorLimit: defaultErrorLimit},
+		Risk: 0.01, SafeRisk: 0.05,
+		Errors:  Tolerance{Harm: Margin{1, 0.0005}, Safe: Margin{1, 0.005}, Limit: 0.01},
+		Latency: Tolerance{Harm: Margin{1.05, 0.005}, Safe: Margin{1.1, 0.03}, Limit: 0.5},
 	}
 }
 
@@ -73,7 +64,7 @@ func Default() CompareOptions {
 func Strict() CompareOptions {
 	o := Default()
 	o.Errors = Tolerance{Harm: Margin{1, 0.0001}, Safe: Margin{1, 0.001}, Limit: 0.002}
-	o.Latency = Tolerance{Harm: Margin{1, 0.001}, Safe: Margin{1.05, 0.01}}
+	o.Latency = Tolerance{Harm: Margin{1, 0.001}, Safe: Margin{1.05, 0.01}, Limit: 0.2}
 	return o
 }
 
@@ -82,7 +73,7 @@ func Strict() CompareOptions {
 func Tolerant() CompareOptions {
 	o := Default()
 	o.Errors = Tolerance{Harm: Margin{1.2, 0.005}, Safe: Margin{1.5, 0.02}, Limit: 0.03}
-	o.Latency = Tolerance{Harm: Margin{1.2, 0.02}, Safe: Margin{1.3, 0.08}}
+	o.Latency = Tolerance{Harm: Margin{1.2, 0.02}, Safe: Margin{1.3, 0.08}, Limit: 0.5}
 	return o
 }
 
@@ -146,7 +137,7 @@ func NewCompare(src Source, o CompareOptions) (*Compare, error) {
 		return nil, fmt.Errorf("analysis: compare: %w", err)
 	}
 	return &Compare{blocks{
-		source: src, pace: o.pace(), of: fingerprintOf("compare", o),
+		source: src, pace: o.Pace, of: fingerprintOf("compare", o),
 		gather: func() gatherer { return &gate{o: &o} },
 	}}, nil
 }
@@ -158,8 +149,8 @@ func (o CompareOptions) filled() (CompareOptions, error) {
 	o.SafeRisk = cmp.Or(o.SafeRisk, d.SafeRisk)
 	o.Errors = cmp.Or(o.Errors, d.Errors)
 	o.Latency = cmp.Or(o.Latency, d.Latency)
-	p, err := o.pace().filled()
-	o.Interval, o.Warmup, o.IdleLimit, o.ConsecutiveErrorLimit = p.Interval, p.Warmup, p.IdleLimit, p.ConsecutiveErrorLimit
+	p, err := o.Pace.filledField()
+	o.Pace = p
 	if err == nil {
 		err = errors.Join(checkChance("Risk", o.Risk), checkChance("SafeRisk", o.SafeRisk))
 	}
@@ -171,10 +162,6 @@ func (o CompareOptions) filled() (CompareOptions, error) {
 		err = errors.Join(o.Errors.check("Errors"), o.Latency.check("Latency"))
 	}
 	return o, err
-}
-
-func (o CompareOptions) pace() Pace {
-	return Pace{Interval: o.Interval, Warmup: o.Warmup, IdleLimit: o.IdleLimit, ConsecutiveErrorLimit: o.ConsecutiveErrorLimit}
 }
 
 // check reports margins that cannot be meant.

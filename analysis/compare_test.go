@@ -243,7 +243,7 @@ func TestWithoutStableNothingIsComparedAndNothingPasses(t *testing.T) {
 
 func TestABlockThatBeginsInTheWarmupIsLeftOut(t *testing.T) {
 	t.Parallel()
-	w := watch(t, analysis.CompareOptions{Warmup: 20 * time.Second})
+	w := watch(t, analysis.CompareOptions{Pace: analysis.Pace{Warmup: 20 * time.Second}})
 	w.ask()
 	for range 2 {
 		w.serve("stable", 900, 0.001, 0)
@@ -316,15 +316,15 @@ func TestWhatCompareCannotUseIsNamed(t *testing.T) {
 		t.Error("no source was accepted")
 	}
 	for says, edit := range map[string]func(*analysis.CompareOptions){
-		"Risk 1:":        func(o *analysis.CompareOptions) { o.Risk = 1 },
-		"SafeRisk -1:":   func(o *analysis.CompareOptions) { o.SafeRisk = -1 },
-		"Interval -1s:":  func(o *analysis.CompareOptions) { o.Interval = -time.Second },
-		"Warmup -1s:":    func(o *analysis.CompareOptions) { o.Warmup = -time.Second },
-		"IdleLimit -1:":  func(o *analysis.CompareOptions) { o.IdleLimit = -1 },
-		"Errors.Harm":    func(o *analysis.CompareOptions) { o.Errors.Harm.Ratio = -1 },
-		"Errors.Limit":   func(o *analysis.CompareOptions) { o.Errors.Limit = 1 },
-		"Latency.Safe":   func(o *analysis.CompareOptions) { o.Latency.Safe = o.Latency.Harm },
-		"ConsecutiveErr": func(o *analysis.CompareOptions) { o.ConsecutiveErrorLimit = 1 << 30 },
+		"Risk 1:":             func(o *analysis.CompareOptions) { o.Risk = 1 },
+		"SafeRisk -1:":        func(o *analysis.CompareOptions) { o.SafeRisk = -1 },
+		"Pace.Interval -1s:":  func(o *analysis.CompareOptions) { o.Pace.Interval = -time.Second },
+		"Pace.Warmup -1s:":    func(o *analysis.CompareOptions) { o.Pace.Warmup = -time.Second },
+		"Pace.IdleLimit -1:":  func(o *analysis.CompareOptions) { o.Pace.IdleLimit = -1 },
+		"Errors.Harm":         func(o *analysis.CompareOptions) { o.Errors.Harm.Ratio = -1 },
+		"Errors.Limit":        func(o *analysis.CompareOptions) { o.Errors.Limit = 1 },
+		"Latency.Safe":        func(o *analysis.CompareOptions) { o.Latency.Safe = o.Latency.Harm },
+		"Pace.ConsecutiveErr": func(o *analysis.CompareOptions) { o.Pace.ConsecutiveErrorLimit = 1 << 30 },
 	} {
 		o := analysis.Default()
 		edit(&o)

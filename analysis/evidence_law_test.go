@@ -67,7 +67,7 @@ func TestJudgesOfBlocksKeepTheLaw(t *testing.T) {
 		"mean of two": {func(t *testing.T, n *analysistest.Counter) analysis.Judge {
 			t.Helper()
 			return must[*analysis.Combination](t)(analysis.Mean(0.01,
-				analysis.Part{Name: "errors", Weight: 2, Judge: compare(t, n, analysis.CompareOptions{Interval: time.Minute, IdleLimit: 1, Risk: 0.005})},
+				analysis.Part{Name: "errors", Weight: 2, Judge: compare(t, n, analysis.CompareOptions{Pace: analysis.Pace{Interval: time.Minute, IdleLimit: 1}, Risk: 0.005})},
 				analysis.Part{Name: "crashes", Judge: must[*analysis.Ratio](t)(analysis.NewRatio(eventsOf(n), analysis.RatioOptions{Pace: pace, Risk: 0.003}))},
 			))
 		}, true},

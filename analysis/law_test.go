@@ -74,7 +74,7 @@ func TestJudgesKeepTheLaw(t *testing.T) {
 		"all of two": both(t, analysis.All),
 		"any of two": both(t, analysis.Any),
 		"compare": func(n *analysistest.Counter) analysis.Judge {
-			return compare(t, n, analysis.CompareOptions{Interval: time.Minute, IdleLimit: 1})
+			return compare(t, n, analysis.CompareOptions{Pace: analysis.Pace{Interval: time.Minute, IdleLimit: 1}})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

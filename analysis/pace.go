@@ -15,7 +15,8 @@ type Pace struct {
 	// Interval is how long a block takes: how often the source is read. 0 is 10
 	// seconds. With a source that is scraped, no shorter than a scrape.
 	Interval time.Duration
-	// Warmup is how long blocks are left out after each change of the split.
+	// Warmup is how long blocks are left out after each change of the split: for
+	// caches to fill, for code to be compiled.
 	Warmup time.Duration
 	// IdleLimit is how many blocks in a row may hold no request of the candidate
 	// before the verdict is Inconclusive. 0 is three.
@@ -28,7 +29,7 @@ type Pace struct {
 // filled is p with its defaults, and with as many errors as are tolerated for
 // ConsecutiveErrorLimit. The error names the field that is wrong.
 func (p Pace) filled() (Pace, error) {
-	d := Default()
+	d := Default().Pace
 	p.Interval = cmp.Or(p.Interval, d.Interval)
 	p.IdleLimit = cmp.Or(p.IdleLimit, d.IdleLimit)
 	p.ConsecutiveErrorLimit = errorLimit(p.ConsecutiveErrorLimit)

@@ -44,7 +44,7 @@ func TestAQuietServiceWaitsUntilARegressionWouldHaveShown(t *testing.T) {
 		}
 		n.Add("stable", 9*each, failed)
 		n.Add("candidate", each, 0)
-		switch f := ask(0, time.Duration(i)*o.Interval); f.Verdict {
+		switch f := ask(0, time.Duration(i)*o.Pace.Interval); f.Verdict {
 		case analysis.Pending:
 			if !strings.Contains(f.Reason, "a regression of 5% would show") {
 				t.Fatalf("pending: %s", f.Reason)
@@ -62,7 +62,7 @@ func TestAQuietServiceWaitsUntilARegressionWouldHaveShown(t *testing.T) {
 	ask(1, 0)
 	n.Add("stable", 9*each, 0)
 	n.Add("candidate", each, 0)
-	if f := ask(1, o.Interval); f.Verdict != analysis.Pass {
+	if f := ask(1, o.Pace.Interval); f.Verdict != analysis.Pass {
 		t.Errorf("the next step: %v: %s", f.Verdict, f.Reason)
 	}
 }
@@ -72,7 +72,7 @@ func TestWaitingForAChanceDoesNotHideHarm(t *testing.T) {
 	analysistest.Run(t, func(t *testing.T) analysistest.Subject {
 		t.Helper()
 		return counted(func(n *analysistest.Counter) analysis.Judge {
-			return compare(t, n, analysis.CompareOptions{Interval: time.Minute, IdleLimit: 1, Worth: 0.01})
+			return compare(t, n, analysis.CompareOptions{Pace: analysis.Pace{Interval: time.Minute, IdleLimit: 1}, Worth: 0.01})
 		})
 	})
 	w := watch(t, analysis.CompareOptions{Worth: 0.001})

@@ -92,12 +92,12 @@ func (l Load) rate(weight float64) (float64, error) {
 		return 0, fmt.Errorf("strategy: load: %w", err)
 	}
 	// No block says it alone, however many requests it has.
-	blocks := 2 * cmp.Or(l.Judge.Interval, analysis.Default().Interval)
+	blocks := 2 * cmp.Or(l.Judge.Pace.Interval, analysis.Default().Pace.Interval)
 	return min(l.PerSecond/need.Total, 1/blocks.Seconds()), nil
 }
 
 func (l *LaneForecast) under(load Load, watched bool) error {
-	warmup := load.Judge.Warmup
+	warmup := load.Judge.Pace.Warmup
 	sum, begins := 0.0, time.Duration(0)
 	l.Shown, l.Harmed = 0, 0
 	for i := range l.Steps {
@@ -146,7 +146,7 @@ func (l *LaneForecast) tooQuick(load Load) string {
 	case !l.compared() || last >= 1:
 		return ""
 	case last <= 0:
-		return fmt.Sprintf("lane %q holds no step for longer than the judge's Warmup, %v: no regression shows", l.Lane, load.Judge.Warmup)
+		return fmt.Sprintf("lane %q holds no step for longer than the judge's Warmup, %v: no regression shows", l.Lane, load.Judge.Pace.Warmup)
 	}
 	return fmt.Sprintf("lane %q is too quick for %g requests a second: it gathers %s of the evidence that the regression takes; hold %s times as long",
 		l.Lane, load.PerSecond, gathered(last), strconv.FormatFloat(math.Ceil(10/last)/10, 'f', -1, 64))

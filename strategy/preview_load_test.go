@@ -90,7 +90,7 @@ func watched(t *testing.T, r *rand.Rand, lane strategy.LaneForecast, perSecond, 
 	const tick = 10 * time.Second
 	var n analysistest.Counter
 	n.Add("stable", 0, 0)
-	judge, err := analysis.NewCompare(&n, analysis.CompareOptions{Interval: tick})
+	judge, err := analysis.NewCompare(&n, analysis.CompareOptions{Pace: analysis.Pace{Interval: tick}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,9 +163,9 @@ func TestOnlyStepsThatCompareAddEvidence(t *testing.T) {
 		t.Error("a step that is watched all the time adds nothing")
 	}
 	// A warmup takes its part of each hold.
-	load.Judge.Warmup = 30 * time.Second
+	load.Judge.Pace.Warmup = 30 * time.Second
 	warm, _ := showing(under(t, planned(p), load))
-	load.Judge.Warmup = time.Minute
+	load.Judge.Pace.Warmup = time.Minute
 	f := under(t, planned(p), load)
 	cold, _ := showing(f)
 	if plain, _ := showing(under(t, planned(p), strategy.Load{PerSecond: 20, Errors: 0.001})); plain[4]/2 != warm[4] || cold[4] != 0 {

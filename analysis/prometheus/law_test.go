@@ -102,7 +102,7 @@ func TestJudgesOverPrometheusKeepTheLaw(t *testing.T) {
 	t.Parallel()
 	for name, judge := range map[string]func(analysis.Source) (analysis.Judge, error){
 		"compare": func(s analysis.Source) (analysis.Judge, error) {
-			return analysis.NewCompare(s, analysis.CompareOptions{Interval: time.Minute, IdleLimit: 1})
+			return analysis.NewCompare(s, analysis.CompareOptions{Pace: analysis.Pace{Interval: time.Minute, IdleLimit: 1}})
 		},
 		"error rate": func(s analysis.Source) (analysis.Judge, error) {
 			return analysis.NewThreshold(analysis.ErrorRate(s), analysis.AtMost(0.01), analysis.ThresholdOptions{})

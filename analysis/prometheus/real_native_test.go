@@ -32,7 +32,7 @@ func TestRealNativeHistogramsShowASlowCandidate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	judge, err := analysis.NewCompare(s, analysis.CompareOptions{Interval: 10 * time.Millisecond})
+	judge, err := analysis.NewCompare(s, analysis.CompareOptions{Pace: analysis.Pace{Interval: 10 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}

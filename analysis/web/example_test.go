@@ -41,7 +41,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	judge, err := analysis.NewCompare(orders, analysis.CompareOptions{Interval: time.Minute})
+	judge, err := analysis.NewCompare(orders, analysis.CompareOptions{Pace: analysis.Pace{Interval: time.Minute}})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -112,7 +112,7 @@ func TestJudgesOfAnEndpointKeepTheLaw(t *testing.T) {
 	t.Parallel()
 	for name, judge := range map[string]func(analysis.Source) (analysis.Judge, error){
 		"compare": func(src analysis.Source) (analysis.Judge, error) {
-			return analysis.NewCompare(src, analysis.CompareOptions{Interval: time.Minute, IdleLimit: 1})
+			return analysis.NewCompare(src, analysis.CompareOptions{Pace: analysis.Pace{Interval: time.Minute, IdleLimit: 1}})
 		},
 		"error rate": func(src analysis.Source) (analysis.Judge, error) {
 			return analysis.NewThreshold(analysis.ErrorRate(src), analysis.AtMost(0.01), analysis.ThresholdOptions{})

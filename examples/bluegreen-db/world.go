@@ -147,7 +147,7 @@ func (w *world) makeRunner(s settings) (err error) {
 	// Once v2 has everything, no request of v1 tells whether the machine is slow or v2 is,
 	// and a machine on which this is shown does other things, too.
 	o := analysis.Default()
-	o.Interval, o.Latency.Limit = 250*time.Millisecond, 0.9999
+	o.Pace.Interval, o.Latency.Limit = 250*time.Millisecond, 0.9999
 	judges, tasks := w.bridge.Judges(), w.bridge.Tasks()
 	if judges["errors"], err = analysis.NewCompare(analysis.FromTotals(w.proxy), o); err != nil {
 		return err

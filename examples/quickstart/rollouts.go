@@ -59,7 +59,7 @@ func plan(hold time.Duration) (strategy.Plan, error) {
 // the interval: it looks four times a step, and a step takes seconds here.
 func judge(p *proxy.Proxy, hold time.Duration) (analysis.Judge, error) {
 	o := analysis.Default()
-	o.Interval = max(hold/4, 50*time.Millisecond)
+	o.Pace.Interval = max(hold/4, 50*time.Millisecond)
 	return analysis.NewCompare(analysis.FromTotals(p), o)
 }
 

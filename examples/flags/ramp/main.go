@@ -40,7 +40,7 @@ func rollOut(ctx context.Context) (strategy.Phase, flags.Percent, error) {
 	group.Go(func() { users(ctx, client, &outcomes) })
 
 	options := analysis.Default()
-	options.Interval = 250 * time.Millisecond
+	options.Pace.Interval = 250 * time.Millisecond
 	judge := must(analysis.NewCompare(analysis.FromTotals(&outcomes), options))
 	plan := must(strategy.Canary{
 		Target: "flag", Hold: 3 * time.Second, Checks: []string{"checkouts succeed"},

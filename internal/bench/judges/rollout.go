@@ -59,7 +59,7 @@ var Rules = []Rule{
 	{Name: "compare-blind", About: "the same as compare, with a source that cannot tell stable's halves apart", make: compare(true), Ours: true},
 	{Name: "compare-warmup", About: "the same as compare, with Warmup 20 s: in the world that has one", make: func() rule {
 		o := analysis.Default()
-		o.Warmup = 2 * Tick
+		o.Pace.Warmup = 2 * Tick
 		return &ours{o: o}
 	}, Ours: true, only: "warm-up"},
 }

@@ -19,3 +19,9 @@ func Passing(err error) bool {
 	}
 	return apierrors.ReasonForError(err) == "" // no answer of the server at all
 }
+
+// Missing says that the server knows the resource and has no object of this name. That the
+// resource is not installed, or the path wrong, is also a 404 and says nothing of the object.
+func Missing(err error) bool {
+	return apierrors.IsNotFound(err) && !apierrors.IsUnexpectedServerError(err)
+}

@@ -87,3 +87,18 @@ func TestWhatAnErrorOfTheServerMeans(t *testing.T) {
 		}
 	}
 }
+
+func TestAResourceThatIsNotInstalledIsNoMissingObject(t *testing.T) {
+	t.Parallel()
+	r := schema.GroupResource{Group: "rheostat.dev", Resource: "rollouts"}
+	absent := apierrors.NewGenericServerResponse(404, "GET", r, "web", "404 page not found", 0, true)
+	for err, want := range map[error]bool{
+		apierrors.NewNotFound(r, "web"): true,
+		absent:                          false,
+		errors.New("not found"):         false,
+	} {
+		if got := kube.Missing(err); got != want {
+			t.Errorf("%v: missing %t, want %t", err, got, want)
+		}
+	}
+}

@@ -65,8 +65,9 @@ type Session interface {
 	// Do runs w and saves next as the record's state, if the state saved has the Rev
 	// before next's; otherwise ErrFenced. Unless w.Alone it is one transaction, which
 	// waits for no lock longer than w.LockTimeout and holds none across a round trip
-	// where the database can. An error means that nothing was done, or that the reply was
-	// lost: load the record to see.
+	// where the database can. A save that the record's Order at that moment Forbids is
+	// ErrRetry: an order that was accepted while there was a way back is followed. An error
+	// means that nothing was done, or that the reply was lost: load the record to see.
 	Do(ctx context.Context, id string, w Work, next State) error
 	// Holds answers a Step's Holds.
 	Holds(ctx context.Context, query string) (bool, error)

@@ -320,6 +320,9 @@ func (s *memorySession) Do(ctx context.Context, id string, w Work, next State) e
 		if r.State.Rev+1 != next.Rev {
 			return fmt.Errorf("%w: rev %d is saved, and %d was to follow", ErrFenced, r.State.Rev, next.Rev)
 		}
+		if r.Order.Forbids(r.State.Phase, next.Phase) {
+			return fmt.Errorf("%w: %s: an order came before the end of the way back", ErrRetry, id)
+		}
 		if err := s.guard(w.Guard); err != nil {
 			return err
 		}

@@ -104,6 +104,14 @@ type Order struct {
 	N uint64 `json:"n,omitempty"`
 }
 
+// Forbids says whether a state may not be saved over one that is in phase from, because it would
+// be the end of the way back, and the order is to go back or to stop. Whoever saves it has not
+// seen the order yet.
+func (o Order) Forbids(from, to Phase) bool {
+	gone := func(p Phase) bool { return p == Contracting || p == Done }
+	return (o.Want == RolledBack || o.Paused) && gone(to) && !gone(from)
+}
+
 // Progress is how far a walk is.
 type Progress struct {
 	Step int `json:"step"`

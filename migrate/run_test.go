@@ -7,6 +7,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -21,6 +22,7 @@ type wrapped struct {
 	*migrate.Memory
 	batch func(s migrate.Session, b migrate.BatchOrder) (migrate.Batch, error)
 	order func(o migrate.Order)
+	save  func(next migrate.State)
 }
 
 func (d *wrapped) Lock(ctx context.Context, name, owner string, lease time.Duration) (migrate.Session, error) {
@@ -49,6 +51,13 @@ func (s *wrappedSession) Batch(ctx context.Context, b migrate.BatchOrder) (migra
 		return s.d.batch(s.Session, b)
 	}
 	return s.Session.Batch(ctx, b)
+}
+
+func (s *wrappedSession) Do(ctx context.Context, id string, w migrate.Work, next migrate.State) error {
+	if s.d.save != nil {
+		s.d.save(next)
+	}
+	return s.Session.Do(ctx, id, w, next)
 }
 
 func migrator(t *testing.T, db migrate.Database, o migrate.Options) *migrate.Migrator {
@@ -102,7 +111,6 @@ func TestTwoCallsOfOneProcessDoNotFenceEachOther(t *testing.T) {
 }
 
 func TestTheShardsOfAWalkAreSettledWhenItBegins(t *testing.T) {
-	unraced(t)
 	t.Parallel()
 	for name, tt := range map[string]struct{ first, then, want int }{
 		"more workers later":  {2, 5, 2},
@@ -181,16 +189,15 @@ func TestRowsThatDifferAreAnErrorUntilTheyDoNot(t *testing.T) {
 }
 
 func TestAPauseStopsAWalk(t *testing.T) {
-	unraced(t)
 	t.Parallel()
 	for _, took := range []time.Duration{10 * time.Millisecond, 900 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
 			db := &wrapped{Memory: migrate.NewMemory()}
 			db.Rows = 2000 // more than there is time for
-			var last time.Time
+			var last atomic.Int64
 			db.batch = func(s migrate.Session, b migrate.BatchOrder) (migrate.Batch, error) {
 				time.Sleep(took)
-				last = time.Now()
+				last.Store(time.Now().UnixNano())
 				b.Size = 1
 				done, err := s.Batch(t.Context(), b)
 				done.Took = took
@@ -206,7 +213,7 @@ func TestAPauseStopsAWalk(t *testing.T) {
 				t.Error(err)
 			}
 			time.Sleep(time.Minute)
-			if after := last.Sub(paused); after > 2*time.Second {
+			if after := time.Unix(0, last.Load()).Sub(paused); after > 2*time.Second {
 				t.Errorf("it walked on for %v", after)
 			}
 			began := time.Now()
@@ -269,6 +276,65 @@ func TestARollbackThatAnOrderCrossesIsOrderedAgain(t *testing.T) {
 	})
 }
 
+// TestAnOrderComesBeforeThePointOfNoReturn has an order arrive after a process has looked at the
+// orders, and before it saves that there is no way back.
+func TestAnOrderComesBeforeThePointOfNoReturn(t *testing.T) {
+	t.Parallel()
+	add := migrate.Change{ID: "c", Ops: []migrate.Op{migrate.AddColumn{Table: "t", Column: "c", Type: "text"}}}
+	drop := migrate.Change{ID: "c", Unguarded: "a test", Soak: time.Minute, Ops: replace.Ops}
+	for name, tt := range map[string]struct {
+		change migrate.Change
+		stays  migrate.Phase
+	}{
+		"what soaks": {drop, migrate.Soaking}, "what has nothing to drop": {add, migrate.Switched},
+	} {
+		for _, pause := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, pause %v", name, pause), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) { orderBetween(t, tt.change, tt.stays, pause) })
+			})
+		}
+	}
+}
+
+func orderBetween(t *testing.T, change migrate.Change, stays migrate.Phase, pause bool) {
+	t.Helper()
+	db := &wrapped{Memory: migrate.NewMemory()}
+	operator := migrator(t, db, migrate.Options{Owner: "operator"})
+	ordered := false
+	db.save = func(next migrate.State) {
+		if ordered || next.Phase != migrate.Contracting && next.Phase != migrate.Done {
+			return
+		}
+		ordered = true
+		var err error
+		if pause {
+			err = operator.Pause(t.Context(), "c", "bob", "wait")
+		} else {
+			err = operator.Order(t.Context(), "c", migrate.Order{Want: migrate.RolledBack, By: "bob"})
+		}
+		if err != nil {
+			t.Errorf("the order: %v", err)
+		}
+	}
+	done := make(chan error)
+	go func() { done <- migrator(t, db, migrate.Options{}).Reach(t.Context(), change, migrate.Done) }()
+	time.Sleep(time.Hour)
+	want := migrate.RolledBack
+	if pause {
+		if got := phase(t, operator); got != stays {
+			t.Errorf("it was paused while %v, and is %v", stays, got)
+		}
+		if err := operator.Resume(t.Context(), "c", "bob", "go on"); err != nil {
+			t.Error(err)
+		}
+		want = migrate.Done
+	}
+	if err := <-done; err != nil || phase(t, operator) != want {
+		t.Errorf("it is %v, and is to be %v: %v", phase(t, operator), want, err)
+	}
+}
+
 func TestAStepThatWasBegunIsTakenBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -322,7 +388,6 @@ func TestADatabaseThatStaysAwayIsAnErrorInTheEnd(t *testing.T) {
 }
 
 func TestAttendSaysThatItIsAliveUntilItIsNot(t *testing.T) {
-	unraced(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		db := migrate.NewMemory()
@@ -331,7 +396,6 @@ func TestAttendSaysThatItIsAliveUntilItIsNot(t *testing.T) {
 		ready, done := make(chan struct{}), make(chan error)
 		go func() { done <- migrate.Attend(ctx, db, i, 30*time.Second, func() { close(ready) }) }()
 		<-ready
-		db.Before = nil
 		time.Sleep(10 * time.Minute)
 		if seen, err := db.Instances(t.Context(), "shop", 11*time.Second); err != nil || len(seen) != 1 {
 			t.Errorf("after ten minutes %v is alive, %v", seen, err)

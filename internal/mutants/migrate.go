@@ -130,6 +130,16 @@ var migrations = []mutant{
 		migrating, traces,
 	},
 	{
+		6, "an order that came before the end of the way back is not heeded", "migrate/memory.go",
+		"if r.Order.Forbids(r.State.Phase, next.Phase) {", "if false {",
+		migrating, "TestAnOrderComesBefore",
+	},
+	{
+		6, "an order that came before the end of the way back is not kept", "migrate/record.go",
+		"(o.Want == RolledBack || o.Paused) &&", "o.Paused &&",
+		suite, memory,
+	},
+	{
 		8, "an order ends a pause", "migrate/migrator.go",
 		"case r.Order.Paused && !o.Paused:", "case false:",
 		migrating, traces,

@@ -51,6 +51,7 @@ type wrong struct {
 var kinds = []string{
 	"orders what is contracted", "loads what is not there", "forgets the state's steps", "lists backwards", "has no lease",
 	"fences nobody", "saves any rev", "guards nothing", "registers whom it retired", "heeds no context", "creates twice",
+	"contracts over an order",
 }
 
 func (d *wrong) Load(ctx context.Context, id string) (migrate.Record, error) {
@@ -121,6 +122,13 @@ func (s *wrongSession) Renew(ctx context.Context) error {
 
 func (s *wrongSession) Do(ctx context.Context, id string, w migrate.Work, next migrate.State) error {
 	switch s.d.kind {
+	case "contracts over an order":
+		if err := s.Session.Do(ctx, id, w, next); !errors.Is(err, migrate.ErrRetry) {
+			return err
+		}
+		if err := s.d.Memory.Order(ctx, id, migrate.Order{}); err != nil {
+			return err
+		}
 	case "guards nothing":
 		w.Guard = nil
 	case "saves any rev":

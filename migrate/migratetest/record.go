@@ -6,6 +6,7 @@ package migratetest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -154,6 +155,64 @@ func (r *run) same(what string, got, want any) {
 
 var orderCases = []testCase{
 	{
+		name: "what ends the way back heeds an order that came before it",
+		why:  "whoever is about to contract has looked at the orders a moment ago: an order to go back, or to stop, that was accepted since is followed. A save that enters Contracting or Done from an earlier phase looks at the record's order in its own transaction, and is ErrRetry if the order Forbids it",
+		run: func(r *run) {
+			back, stop := migrate.Order{Want: migrate.RolledBack}, migrate.Order{Want: migrate.Done, Paused: true}
+			for i, o := range []migrate.Order{back, stop} {
+				for j, move := range [][2]migrate.Phase{{migrate.Soaking, migrate.Contracting}, {migrate.Switched, migrate.Done}} {
+					id := fmt.Sprintf("late%d-%d", i, j)
+					r.create(id)
+					s := r.lock(r.Database, id, "ann")
+					enter := func(p migrate.Phase) error {
+						return r.save(s, id, migrate.Work{}, func(s *migrate.State) { s.Phase = p })
+					}
+					r.must("Do", enter(move[0]))
+					r.must("Order", r.other().Order(r.ctx, id, o))
+					before := r.load(id)
+					r.is("Do that ends the way back, after an order", enter(move[1]), migrate.ErrRetry)
+					r.same("the record", r.load(id), before)
+					r.must("Do that does not", enter(move[0]))
+					r.must("Order", r.other().Order(r.ctx, id, migrate.Order{Want: migrate.Done}))
+					r.must("Do that ends the way back, after another order", enter(move[1]))
+					r.must("Order to stop", r.other().Order(r.ctx, id, stop))
+					r.must("Do after the end of the way back", enter(migrate.Done))
+				}
+			}
+		},
+	},
+	{
+		name: "an order to go back and the end of the way back exclude each other",
+		why:  "one of the two comes first: either the order is refused with ErrContracted, or the save is, with ErrRetry; both must write, or lock, the same row",
+		run: func(r *run) {
+			r.create("end")
+			s := r.lock(r.Database, "end", "ann")
+			other := r.other()
+			races := r.Races
+			if races == 0 {
+				races = 1000
+			}
+			wins := [2]int{}
+			for range races {
+				ordered, ended := r.raceToEnd(other, s)
+				switch {
+				case ordered == nil && ended == nil:
+					r.Fatalf("an order to go back was accepted, and the way back is gone")
+				case ordered == nil:
+					r.is("Do after an order to go back", ended, migrate.ErrRetry)
+					wins[0]++
+				case ended == nil:
+					r.is("Order after the end of the way back", ordered, migrate.ErrContracted)
+					wins[1]++
+				default:
+					r.Fatalf("neither went through: Order: %v; Do: %v", ordered, ended)
+				}
+				r.must("Order", other.Order(r.ctx, "end", migrate.Order{Want: migrate.Done}))
+			}
+			r.Logf("the order was first %d times, the end %d times", wins[0], wins[1])
+		},
+	},
+	{
 		name: "an order is replaced at any time, by anybody",
 		why:  "an operator orders while a process is at work: Order needs no lease, fences nobody, and touches nothing but the order",
 		run: func(r *run) {
@@ -199,4 +258,30 @@ var orderCases = []testCase{
 			}
 		},
 	},
+}
+
+// raceToEnd orders a change that soaks to go back, and contracts it, at once.
+func (r *run) raceToEnd(other migrate.Database, s migrate.Session) (ordered, ended error) {
+	r.must("Do", r.save(s, "end", migrate.Work{}, func(s *migrate.State) { s.Phase = migrate.Soaking }))
+	next := following(r.load("end").State, func(s *migrate.State) { s.Phase = migrate.Contracting })
+	var group sync.WaitGroup
+	start, accepted := make(chan struct{}), make(chan struct{})
+	group.Go(func() {
+		defer close(accepted)
+		<-start
+		ordered = other.Order(r.ctx, "end", migrate.Order{Want: migrate.RolledBack})
+		for errors.Is(ordered, migrate.ErrRetry) || errors.Is(ordered, migrate.ErrLockTimeout) {
+			ordered = other.Order(r.ctx, "end", migrate.Order{Want: migrate.RolledBack})
+		}
+	})
+	group.Go(func() {
+		<-start
+		if ended = s.Do(r.ctx, "end", migrate.Work{}, next); ended != nil {
+			<-accepted // a database may give up for other reasons: what is told now is the reason
+			ended = s.Do(r.ctx, "end", migrate.Work{}, next)
+		}
+	})
+	close(start)
+	group.Wait()
+	return ordered, ended
 }

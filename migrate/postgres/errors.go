@@ -20,6 +20,7 @@ const (
 	codeUnguarded = "RH003"
 	codeRetired   = "RH004"
 	codeGone      = "RH005"
+	codeOrdered   = "RH006"
 )
 
 var sentinels = map[string]error{
@@ -30,6 +31,7 @@ var sentinels = map[string]error{
 	codeUnguarded: migrate.ErrUnguarded,
 	codeRetired:   migrate.ErrRetired,
 	codeGone:      migrate.ErrNotFound,
+	codeOrdered:   migrate.ErrRetry,
 }
 
 // wrap gives an error of the server its meaning. The server's message is told, and its detail is

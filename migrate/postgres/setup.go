@@ -14,10 +14,11 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// layout is of the tables and functions of the state schema.
-const layout = 1
+// layout is of the tables and functions of the state schema. In the first, save heeded no order.
+const layout = 2
 
-// Setup makes the schema with its tables and functions, if they are not there. A role that may not
+// Setup makes the schema with its tables and functions, if they are not there, and brings those of
+// an earlier version up to this one. A role that may not
 // create schemas can use one that another role has set up, see the package's documentation.
 func (d *Database) Setup(ctx context.Context) error {
 	for attempt := 1; ; attempt++ {
@@ -43,7 +44,7 @@ func (d *Database) Setup(ctx context.Context) error {
 // in names the schema in a text.
 func (d *Database) in(text string) string {
 	return strings.NewReplacer("{s}", d.schema, "{layout}", strconv.Itoa(layout), "{fenced}", codeFenced, "{live}", codeLive,
-		"{unguarded}", codeUnguarded, "{retired}", codeRetired, "{gone}", codeGone).Replace(text)
+		"{unguarded}", codeUnguarded, "{retired}", codeRetired, "{gone}", codeGone, "{ordered}", codeOrdered).Replace(text)
 }
 
 // layout is that of the database, or 0.
@@ -74,30 +75,30 @@ const setupText = `
 BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE SCHEMA IF NOT EXISTS {s};
-CREATE TABLE {s}.layout (one boolean PRIMARY KEY DEFAULT true CHECK (one), version integer NOT NULL);
-CREATE TABLE {s}.record (
+CREATE TABLE IF NOT EXISTS {s}.layout (one boolean PRIMARY KEY DEFAULT true CHECK (one), version integer NOT NULL);
+CREATE TABLE IF NOT EXISTS {s}.record (
 	id text PRIMARY KEY, kind text NOT NULL, digest text NOT NULL, app text NOT NULL, new json NOT NULL,
 	change json NOT NULL, script json NOT NULL, state json NOT NULL, rev bigint NOT NULL, phase text NOT NULL,
 	"order" json NOT NULL, created timestamptz NOT NULL DEFAULT clock_timestamp(),
 	seq bigint GENERATED ALWAYS AS IDENTITY
 );
-CREATE INDEX record_app ON {s}.record (app);
-CREATE TABLE {s}.cursor (
+CREATE INDEX IF NOT EXISTS record_app ON {s}.record (app);
+CREATE TABLE IF NOT EXISTS {s}.cursor (
 	id text NOT NULL, step integer NOT NULL, shard integer NOT NULL, position json NOT NULL,
 	rows bigint NOT NULL DEFAULT 0, seen bigint NOT NULL DEFAULT 0, total bigint NOT NULL DEFAULT 0,
 	worked bigint NOT NULL DEFAULT 0, done boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (id, step, shard)
 );
-CREATE TABLE {s}.instance (
+CREATE TABLE IF NOT EXISTS {s}.instance (
 	app text NOT NULL, version text NOT NULL, id text NOT NULL, seen timestamptz NOT NULL,
 	PRIMARY KEY (app, version, id)
 );
-CREATE TABLE {s}.lease (
+CREATE TABLE IF NOT EXISTS {s}.lease (
 	name text PRIMARY KEY, fence bigint NOT NULL, owner text NOT NULL, until timestamptz NOT NULL
 );
 
 -- hold keeps the lease to the end of the transaction, or says that another has it.
-CREATE FUNCTION {s}.hold(lease_name text, lease_fence bigint) RETURNS void
+CREATE OR REPLACE FUNCTION {s}.hold(lease_name text, lease_fence bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM FROM {s}.lease WHERE name = lease_name AND fence = lease_fence FOR NO KEY UPDATE;
@@ -107,7 +108,7 @@ BEGIN
 END $$;
 
 -- share is hold for several transactions of one holder at once.
-CREATE FUNCTION {s}.share(lease_name text, lease_fence bigint) RETURNS void
+CREATE OR REPLACE FUNCTION {s}.share(lease_name text, lease_fence bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM FROM {s}.lease WHERE name = lease_name AND fence = lease_fence FOR SHARE;
@@ -117,7 +118,7 @@ BEGIN
 END $$;
 
 -- look is hold without keeping it.
-CREATE FUNCTION {s}.look(lease_name text, lease_fence bigint) RETURNS void
+CREATE OR REPLACE FUNCTION {s}.look(lease_name text, lease_fence bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM FROM {s}.lease WHERE name = lease_name AND fence = lease_fence;
@@ -126,24 +127,34 @@ BEGIN
 	END IF;
 END $$;
 
--- save writes the state that follows the one saved.
-CREATE FUNCTION {s}.save(record_id text, next_rev bigint, next_phase text, next_state json) RETURNS void
+-- save writes the state that follows the one saved. The end of the way back is not saved over an order to go back or to
+-- stop, which whoever saves has not seen: whichever of the two updates comes second looks at the row again.
+CREATE OR REPLACE FUNCTION {s}.save(record_id text, next_rev bigint, next_phase text, next_state json) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	saved bigint;
 BEGIN
-	UPDATE {s}.record SET state = next_state, rev = next_rev, phase = next_phase WHERE id = record_id AND rev = next_rev - 1;
+	UPDATE {s}.record SET state = next_state, rev = next_rev, phase = next_phase
+	WHERE id = record_id AND rev = next_rev - 1 AND NOT (
+		next_phase IN ('contracting', 'done') AND phase NOT IN ('contracting', 'done')
+		AND coalesce("order" ->> 'want' = 'rolledBack' OR ("order" ->> 'paused')::boolean, false)
+	);
 	IF FOUND THEN
 		RETURN;
 	END IF;
-	PERFORM FROM {s}.record WHERE id = record_id;
+	SELECT rev INTO saved FROM {s}.record WHERE id = record_id;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION '%', record_id USING ERRCODE = '{gone}';
+	END IF;
+	IF saved = next_rev - 1 THEN
+		RAISE EXCEPTION '%: an order came before the end of the way back', record_id USING ERRCODE = '{ordered}';
 	END IF;
 	RAISE EXCEPTION '%: % was not the next revision', record_id, next_rev USING ERRCODE = '{fenced}';
 END $$;
 
 -- register says that an instance is alive, and knows some changes. The lock is shared with others that register, and not
 -- with whoever saves the state of a change.
-CREATE FUNCTION {s}.register(instance_app text, instance_version text, instance_id text, known text[]) RETURNS void
+CREATE OR REPLACE FUNCTION {s}.register(instance_app text, instance_version text, instance_id text, known text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	r record;
@@ -168,7 +179,7 @@ END $$;
 
 -- guard refuses while a version is alive that must not be. It first waits for those that register,
 -- and keeps others from it until the transaction ends.
-CREATE FUNCTION {s}.guard(record_id text, guard_app text, versions text[], only_those boolean, ttl interval) RETURNS void
+CREATE OR REPLACE FUNCTION {s}.guard(record_id text, guard_app text, versions text[], only_those boolean, ttl interval) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	alive bigint;
@@ -205,6 +216,6 @@ BEGIN
 	END IF;
 END $$;
 
-INSERT INTO {s}.layout (version) VALUES ({layout});
+INSERT INTO {s}.layout (version) VALUES ({layout}) ON CONFLICT (one) DO UPDATE SET version = {layout};
 COMMIT;
 `

@@ -209,10 +209,11 @@ func (x *Session) alone(ctx context.Context, id string, w migrate.Work, next mig
 	return nil
 }
 
-// may locks the record, and refuses if another saved it since or the guard does.
+// may locks the record, and refuses if another saved it since, or an order or the guard forbids it.
 func (x *Session) may(ctx context.Context, tx *sql.Tx, id string, g *migrate.Guard, next migrate.State) error {
 	var rev int64
-	err := tx.QueryRowContext(ctx, "SELECT rev FROM rheostat_record WHERE id = ?"+x.s.d.ForUpdate, id).Scan(&rev)
+	var phase, text []byte
+	err := tx.QueryRowContext(ctx, "SELECT rev, phase, `order` FROM rheostat_record WHERE id = ?"+x.s.d.ForUpdate, id).Scan(&rev, &phase, &text)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return fmt.Errorf("%w: %s", migrate.ErrNotFound, id)
@@ -220,6 +221,14 @@ func (x *Session) may(ctx context.Context, tx *sql.Tx, id string, g *migrate.Gua
 		return err
 	case uint64(rev)+1 != next.Rev: //nolint:gosec // counted from 0 by one
 		return fmt.Errorf("%w: rev %d of %s is saved, and %d was to follow", migrate.ErrFenced, rev, id, next.Rev)
+	}
+	var from migrate.Phase
+	var order migrate.Order
+	if err := errors.Join(from.UnmarshalText(phase), json.Unmarshal(text, &order)); err != nil {
+		return fmt.Errorf("record %s: %w", id, err)
+	}
+	if order.Forbids(from, next.Phase) {
+		return fmt.Errorf("%w: %s: an order came before the end of the way back", migrate.ErrRetry, id)
 	}
 	return x.s.guard(ctx, tx, g)
 }

@@ -235,7 +235,6 @@ const concurrently = "-- migrate:up transaction:false\nCREATE TABLE t (a int);\n
 // TestADoubtIsSettledByTheCatalog lets a process die around a statement that is not one
 // transaction with the record of it: nobody is asked.
 func TestADoubtIsSettledByTheCatalog(t *testing.T) {
-	unraced(t)
 	t.Parallel()
 	killed := errors.New("killed")
 	for name, ran := range map[string]bool{"before it ran": false, "after it ran": true} {

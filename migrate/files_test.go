@@ -99,7 +99,6 @@ func TestUpAppliesWhatIsNotAppliedAndDownTakesBackTheLast(t *testing.T) {
 }
 
 func TestACrashAtAnyCallLosesNothingAndDoesNothingTwice(t *testing.T) {
-	unraced(t)
 	t.Parallel()
 	killed, unresolved := errors.New("killed"), 0
 	play := func(t *testing.T, own, after bool, at int, fault error) (calls int) {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,7 +24,6 @@ import (
 // Each line of a story is one action; the answer is what the observer was told, what the
 // database was given, and how the call ended.
 func TestTraces(t *testing.T) {
-	unraced(t)
 	t.Parallel()
 	script.Run(t, "testdata/*.txt", func(t *testing.T, cmd script.Cmd) string {
 		t.Helper()
@@ -34,9 +34,9 @@ func TestTraces(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newStage(t, &out)
 			for _, line := range cmd.Input {
-				fmt.Fprintf(&out, "> %s\n", line)
+				s.printf("> %s\n", line)
 				if err := s.act(line); err != nil {
-					fmt.Fprintf(&out, "error: %v\n", err)
+					s.printf("error: %v\n", err)
 				}
 			}
 			s.stop()
@@ -48,21 +48,31 @@ func TestTraces(t *testing.T) {
 // stage is where a story plays.
 type stage struct {
 	t      *testing.T
-	out    *strings.Builder
 	db     *migrate.Memory
 	m      *migrate.Migrator
 	change migrate.Change
-	faults map[string][]error // of the next calls of a method, before; after where it says so
-	after  map[string]error
 	began  time.Time
 	cancel context.CancelFunc
 	ended  chan struct{}
+
+	mu     sync.Mutex // of what follows
+	out    *strings.Builder
+	faults map[string][]error // of the next calls of a method, before; after where it says so
+	after  map[string]error
+}
+
+func (s *stage) printf(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.out, format, args...)
 }
 
 func newStage(t *testing.T, out *strings.Builder) *stage {
 	t.Helper()
 	s := &stage{t: t, out: out, db: migrate.NewMemory(), faults: map[string][]error{}, after: map[string]error{}, began: time.Now(), cancel: func() {}}
 	s.db.Before = func(_ context.Context, call string) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		if list := s.faults[call]; len(list) > 0 {
 			s.faults[call] = list[1:]
 			return list[0]
@@ -70,6 +80,8 @@ func newStage(t *testing.T, out *strings.Builder) *stage {
 		return nil
 	}
 	s.db.After = func(_ context.Context, call string) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		err := s.after[call]
 		delete(s.after, call)
 		return err
@@ -95,21 +107,21 @@ func (s *stage) observe(_ context.Context, e migrate.Event) {
 	at := time.Since(s.began).Truncate(10 * time.Second) // pauses are of random length
 	switch e.Kind {
 	case migrate.PhaseEntered:
-		fmt.Fprintf(s.out, "%v == %v\n", at, e.Phase)
+		s.printf("%v == %v\n", at, e.Phase)
 	case migrate.StatementRun:
-		fmt.Fprintf(s.out, "%v    %s: %s\n", at, e.Step, e.Statement)
+		s.printf("%v    %s: %s\n", at, e.Step, e.Statement)
 	case migrate.StepDone:
-		fmt.Fprintf(s.out, "%v    %s: done\n", at, e.Step)
+		s.printf("%v    %s: done\n", at, e.Step)
 	case migrate.StepUndone:
-		fmt.Fprintf(s.out, "%v    %s: undone\n", at, e.Step)
+		s.printf("%v    %s: undone\n", at, e.Step)
 	case migrate.Advanced:
 		if e.Progress.Done {
-			fmt.Fprintf(s.out, "%v    %s: %d rows of %d\n", at, e.Step, e.Progress.Seen, e.Progress.Total)
+			s.printf("%v    %s: %d rows of %d\n", at, e.Step, e.Progress.Seen, e.Progress.Total)
 		}
 	case migrate.Throttled, migrate.Waiting:
-		fmt.Fprintf(s.out, "%v    %s: %s\n", at, e.Kind, e.Why)
+		s.printf("%v    %s: %s\n", at, e.Kind, e.Why)
 	case migrate.Retried, migrate.Failed:
-		fmt.Fprintf(s.out, "%v    %s: %v\n", at, e.Kind, e.Err)
+		s.printf("%v    %s: %v\n", at, e.Kind, e.Err)
 	case migrate.StepBegun:
 	}
 }
@@ -171,6 +183,8 @@ func (s *stage) act(line string) error {
 		time.Sleep(d)
 		synctest.Wait()
 	case "fault": // fault Do timeout wrong …
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		for _, name := range words[1:] {
 			if lost, ok := strings.CutSuffix(name, "-reply"); ok {
 				s.after[words[0]] = faultsByName[lost]
@@ -181,11 +195,11 @@ func (s *stage) act(line string) error {
 	case "explain":
 		r, err := s.m.Record(ctx, s.change.ID)
 		if err == nil {
-			fmt.Fprintln(s.out, r.Explain())
+			s.printf("%s\n", r.Explain())
 		}
 		return err
 	case "statements":
-		fmt.Fprintln(s.out, strings.Join(s.db.Statements(), "\n"))
+		s.printf("%s\n", strings.Join(s.db.Statements(), "\n"))
 	default:
 		s.t.Fatalf("no action %q", line)
 	}

@@ -38,7 +38,7 @@ var importRules = []importRule{
 		Why: "examples are programs, and may use everything",
 	},
 	{
-		From: []string{"internal/archtest", "internal/dbtest", "internal/routertest", "internal/script", "internal/mocks/...", "internal/tools/...", "internal/bench/..."},
+		From: []string{"internal/archtest", "internal/dbtest", "internal/kubefake", "internal/routertest", "internal/script", "internal/mocks/...", "internal/tools/...", "internal/bench/..."},
 		Own:  []string{"..."}, Clients: -1,
 		Why: "test support is never linked into anybody's program",
 	},
@@ -109,6 +109,7 @@ var testOnly = []struct{ pattern, why string }{
 	{"go.uber.org/mock/...", "mocks are for our own tests; publish a stateful fake instead"},
 	{Module + "/internal/archtest", "it is for our own tests"},
 	{Module + "/internal/dbtest", "it is for our own tests"},
+	{Module + "/internal/kubefake", "it is for our own tests"},
 	{Module + "/internal/routertest", "it is for our own tests"},
 	{Module + "/internal/script", "it is for our own tests"},
 	{Module + "/internal/mocks/...", "mocks are for our own tests; publish a stateful fake instead"},
@@ -195,7 +196,7 @@ func (r importRule) ownAllowed(from, rel string) bool {
 // deniedOutsideTests is why from must not import a package that belongs in
 // tests, or "".
 func deniedOutsideTests(from, imported string) string {
-	if matches("examples/...", from) || matchesAny([]string{"internal/archtest", "internal/dbtest", "internal/routertest", "internal/script", "internal/mocks/...", "internal/bench/..."}, from) {
+	if matches("examples/...", from) || matchesAny([]string{"internal/archtest", "internal/dbtest", "internal/kubefake", "internal/routertest", "internal/script", "internal/mocks/...", "internal/bench/..."}, from) {
 		return ""
 	}
 	for _, t := range testOnly {

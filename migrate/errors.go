@@ -22,6 +22,10 @@ var (
 	// ErrRetry: the database gave up the transaction for reasons of its own, such as a
 	// deadlock, and it may be tried again.
 	ErrRetry = errors.New("migrate: transaction given up by the database")
+	// ErrLost: the database was not to be reached, or broke the connection off. What was asked
+	// may have been done. A Migrator looks, and goes on. Errors of the network, io.EOF and
+	// driver.ErrBadConn are taken for it, too.
+	ErrLost = errors.New("migrate: the connection is lost")
 	// ErrFenced: somebody else has taken the lease since.
 	ErrFenced = errors.New("migrate: fenced: another process has taken over")
 	// ErrBusy: somebody else has the lease; see [BusyError].
@@ -155,10 +159,10 @@ func held(err error) bool {
 	return errors.Is(err, ErrOldVersionLive) || errors.Is(err, ErrUnguarded)
 }
 
-// lost says whether the database was not to be reached, or fell silent: what was asked may
-// have been done, and whoever asks again will see. It says nothing against the change.
+// lost says whether an error is ErrLost, or one that is taken for it. It says nothing against
+// the change.
 func lost(err error) bool {
 	var network net.Error
-	return errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
+	return errors.Is(err, ErrLost) || errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -34,6 +35,19 @@ var sentinels = map[string]error{
 	codeOrdered:   migrate.ErrRetry,
 }
 
+// lost are what a server says when it ends a connection, or takes none, and somebody who comes
+// back later may find it as before, or another one in its place.
+var lost = []string{
+	"08000", "08003", "08006", // connection_exception and its kinds
+	"25006",          // read_only_sql_transaction: it is not the primary any more
+	"25P03", "57P05", // it was idle for too long
+	"53300",                            // too_many_connections
+	"57P01", "57P02", "57P03", "08P01", // admin_shutdown, crash_shutdown, cannot_connect_now, and what a pooler says
+}
+
+// brokenOff is query_canceled: by a timeout of a statement, or by somebody.
+const brokenOff = "57014"
+
 // wrap gives an error of the server its meaning. The server's message is told, and its detail is
 // not: that shows values of rows.
 func wrap(err error) error {
@@ -45,6 +59,8 @@ func wrap(err error) error {
 		return fmt.Errorf("postgres: %w", err)
 	case e.Code == codeLive:
 		return live(e.Detail)
+	case slices.Contains(lost, e.Code):
+		return fmt.Errorf("%w: %w", migrate.ErrLost, err)
 	case sentinels[e.Code] != nil:
 		return fmt.Errorf("%w: %s", sentinels[e.Code], e.Message)
 	}

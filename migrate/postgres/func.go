@@ -76,8 +76,11 @@ func exec(ctx context.Context, tx *sql.Tx, text string) error {
 
 // wrapFunc keeps a Func's own error as it is.
 func wrapFunc(err error) error {
-	if classified := wrap(err); errors.Is(classified, migrate.ErrLockTimeout) || errors.Is(classified, migrate.ErrRetry) {
-		return classified
+	classified := wrap(err)
+	for _, meaning := range []error{migrate.ErrLockTimeout, migrate.ErrRetry, migrate.ErrLost} {
+		if errors.Is(classified, meaning) {
+			return classified
+		}
 	}
 	return err
 }

@@ -120,10 +120,12 @@ func (s *session) try(ctx context.Context, w *walk, b migrate.BatchOrder) (*migr
 	results, err := s.d.run(ctx, s.batchText(w, b, t))
 	took := time.Since(began)
 	probed()
-	if undefined(err) {
+	switch {
+	case undefined(err):
 		return nil, nil
-	}
-	if err != nil {
+	case code(err) == brokenOff && ctx.Err() == nil:
+		return nil, fmt.Errorf("%w: %w", migrate.ErrRetry, err) // it took too long, and a smaller one will not
+	case err != nil:
 		return nil, err
 	}
 	found := results[len(results)-2].Rows // COMMIT is the last
@@ -181,9 +183,15 @@ func (w *walk) progress() migrate.Progress {
 }
 
 // undefined says that a table is not there any more.
-func undefined(err error) bool {
+func undefined(err error) bool { return code(err) == "42P01" }
+
+// code is the server's, or empty.
+func code(err error) string {
 	var e *pgconn.PgError
-	return errors.As(err, &e) && e.Code == "42P01"
+	if !errors.As(err, &e) {
+		return ""
+	}
+	return e.Code
 }
 
 // load reads the cursor, and makes it if it is not there; then the tables, and where to go on.

@@ -67,6 +67,7 @@ func (s *Server) RoundTrip(req *http.Request) (*http.Response, error) {
 		if body, err = io.ReadAll(req.Body); err != nil {
 			return nil, err
 		}
+		req.Body = io.NopCloser(bytes.NewReader(body)) // for Before
 	}
 	code := 0
 	if s.Before != nil {

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"sync"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/dynamic"
@@ -96,7 +95,7 @@ func (r *Router) Check(ctx context.Context) error {
 // look reads the object and its record. It is nil if it is not there and can be made.
 func (r *Router) look(ctx context.Context, c Reader) (*unstructured.Unstructured, record, error) {
 	have, err := c.Get(ctx, r.object)
-	if apierrors.IsNotFound(err) {
+	if kube.Missing(err) {
 		if _, ok := r.codec.(Maker); ok {
 			return nil, record{}, nil
 		}

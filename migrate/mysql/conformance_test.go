@@ -90,9 +90,19 @@ func transient(err error) bool {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	server := dbtest.MariaDB(t, dbtest.Options{Fast: true})
+	shared := dbtest.MariaDB(t, dbtest.Options{Fast: true})
 	migratetest.Run(t, func(t *testing.T) migratetest.Subject {
 		t.Helper()
+		server := shared
+		var restart func(context.Context) error
+		if strings.Contains(t.Name(), "server") {
+			server = dbtest.MariaDB(t, dbtest.Options{}) // one to kill
+			restart = func(context.Context) error {
+				server.Kill()
+				server.Start()
+				return nil
+			}
+		}
 		again := open(t, server)
 		db, other := again(), again()
 		return migratetest.Subject{
@@ -109,6 +119,7 @@ func TestConformance(t *testing.T) {
 				return false
 			},
 			Catalog: func(ctx context.Context) (string, error) { return catalog(ctx, db) },
+			Restart: restart,
 			Rows:    60, Races: 100, Stride: 4,
 		}
 	})

@@ -72,20 +72,28 @@ const (
 	lockWaitTimeout    = 1205
 	deadlock           = 1213
 	queryInterrupted   = 1317
+	readOnly           = 1290 // an option such as --read-only
+	connectionKilled   = 1927
+	killed             = 3169 // MySQL's
 	noSuchThread       = 1094
 )
 
-// classify says which errors may be tried again.
+// classify says which errors may be tried again, and which say that the connection is gone.
 func classify(err error) error {
 	var e *mysql.MySQLError
-	if !errors.As(err, &e) || errors.Is(err, migrate.ErrLockTimeout) || errors.Is(err, migrate.ErrRetry) {
+	if errors.Is(err, mysql.ErrInvalidConn) && !errors.Is(err, migrate.ErrLost) {
+		return fmt.Errorf("%w: %w", migrate.ErrLost, err)
+	}
+	if !errors.As(err, &e) || errors.Is(err, migrate.ErrLockTimeout) || errors.Is(err, migrate.ErrRetry) || errors.Is(err, migrate.ErrLost) {
 		return err
 	}
 	switch e.Number {
 	case lockWaitTimeout, queryInterrupted:
 		return fmt.Errorf("%w: %w", migrate.ErrLockTimeout, err)
-	case deadlock, tooManyConnections, shutdown:
+	case deadlock:
 		return fmt.Errorf("%w: %w", migrate.ErrRetry, err)
+	case tooManyConnections, shutdown, readOnly, connectionKilled, killed:
+		return fmt.Errorf("%w: %w", migrate.ErrLost, err)
 	}
 	return err
 }

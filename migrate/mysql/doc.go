@@ -16,9 +16,11 @@
 // the LockTimeout is over, so that nobody queues behind it for longer. It needs the right
 // to see and kill its own account's statements, which every account has.
 //
-// Columns are kept the same by BEFORE triggers. While the old column is hidden or dropped,
-// its triggers are exchanged under LOCK TABLES: if the process dies between the two
-// statements, writes to the table fail until another has taken over, and none is lost.
+// Columns are kept the same by BEFORE triggers. When the old column is hidden, or comes
+// back, or changes its type, its triggers are exchanged under LOCK TABLES: if the process dies
+// between the two statements, writes to the table fail until another has taken over, and none
+// is lost. When it is dropped, its triggers go first: if the process dies then, inserts fail
+// until another has taken over if that column is not null and has no default.
 //
 // What cannot be done without stopping writers is refused: a CHECK constraint (the server
 // copies the table), a partial index, a table without a primary key.

@@ -93,10 +93,12 @@ func (x *compiler) replace(o migrate.ReplaceColumn) error {
 	x.step(migrate.Step{
 		Phase: migrate.Contracting, Name: "drop column " + o.Table + "." + o.Old, Locks: metadata(o.Table),
 		Holds: "SELECT (" + columnMissing(o.Table, hidden) + ") AND (" + noTriggers(afterNames) + ")",
-		Do: []string{together(append([]string{
-			"LOCK TABLES " + quote(o.Table) + " WRITE",
-			when(columnHolds(o.Table, hidden, ""), alter(o.Table, "DROP COLUMN "+quote(hidden)+instant)),
-		}, drops(afterNames)...)...)},
+		// The triggers first: nobody reads what they fill any more, and while they name a
+		// column that is gone, every write fails.
+		Do: []string{together(slices.Concat(
+			[]string{"LOCK TABLES " + quote(o.Table) + " WRITE"}, drops(afterNames),
+			[]string{when(columnHolds(o.Table, hidden, ""), alter(o.Table, "DROP COLUMN "+quote(hidden)+instant))},
+		)...)},
 	})
 	return nil
 }

@@ -44,7 +44,7 @@ type Dialect struct {
 	// Alone, if set, runs a statement outside a transaction, which is to wait no longer than
 	// lock for one lock. nil executes it as it is.
 	Alone func(ctx context.Context, c *sql.Conn, text string, lock time.Duration) error
-	// Classify makes an error of the driver migrate.ErrLockTimeout or migrate.ErrRetry where
+	// Classify makes an error of the driver migrate.ErrLockTimeout, ErrRetry or ErrLost where
 	// it is, and returns every other as it is. nil stays nil.
 	Classify func(error) error
 	// Sessions, if set, lists connections that name a version which the guard refuses.

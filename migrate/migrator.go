@@ -129,7 +129,8 @@ func (m *Migrator) Begin(ctx context.Context, c Change, o Order) error {
 			return err
 		}
 		o.Fence = max(o.Fence, r.Order.Fence)
-		if err := m.create(ctx, c, digest, o); !errors.Is(err, ErrExists) {
+		err := m.create(ctx, c, digest, o)
+		if err == nil || !errors.Is(err, ErrExists) && !m.begun(ctx, c.ID) {
 			return err
 		}
 		return m.Begin(ctx, c, o) // somebody was faster
@@ -139,6 +140,13 @@ func (m *Migrator) Begin(ctx context.Context, c Change, o Order) error {
 		return fmt.Errorf("%w: change %s: give the edited change an ID of its own, or roll the recorded one back first", ErrChecksum, c.ID)
 	}
 	return m.Order(ctx, c.ID, o)
+}
+
+// begun says whether a change is recorded, and was not rolled back. What another has begun
+// meanwhile may be in the way of a plan: the index is there already.
+func (m *Migrator) begun(ctx context.Context, id string) bool {
+	r, err := m.db.Load(ctx, id)
+	return err == nil && r.State.Phase != RolledBack
 }
 
 func (m *Migrator) create(ctx context.Context, c Change, digest string, o Order) error {

@@ -23,6 +23,17 @@ type wrapped struct {
 	batch func(s migrate.Session, b migrate.BatchOrder) (migrate.Batch, error)
 	order func(o migrate.Order)
 	save  func(next migrate.State)
+	// compile is called before Compile.
+	compile func() error
+}
+
+func (d *wrapped) Compile(ctx context.Context, c migrate.Change) (migrate.Script, error) {
+	if d.compile != nil {
+		if err := d.compile(); err != nil {
+			return migrate.Script{}, err
+		}
+	}
+	return d.Memory.Compile(ctx, c)
 }
 
 func (d *wrapped) Lock(ctx context.Context, name, owner string, lease time.Duration) (migrate.Session, error) {
@@ -333,6 +344,30 @@ func orderBetween(t *testing.T, change migrate.Change, stays migrate.Phase, paus
 	if err := <-done; err != nil || phase(t, operator) != want {
 		t.Errorf("it is %v, and is to be %v: %v", phase(t, operator), want, err)
 	}
+}
+
+// TestTwoBeginOneChange has another process begin a change, and carry it out, after a process saw
+// that it is not recorded: the plan finds in the catalog what the other has made.
+func TestTwoBeginOneChange(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		db := &wrapped{Memory: migrate.NewMemory()}
+		there := &migrate.UnsafeError{Op: "add index", Why: "there is something of that name already"}
+		db.compile = func() error { return there }
+		m := migrator(t, db, migrate.Options{})
+		if err := m.Begin(t.Context(), fill, migrate.Order{Want: migrate.Done}); !errors.Is(err, migrate.ErrUnsafe) {
+			t.Errorf("Begin of what nobody has begun: %v", err)
+		}
+		db.compile = func() error {
+			if err := migrator(t, db.Memory, migrate.Options{Owner: "other"}).Reach(t.Context(), fill, migrate.Ready); err != nil {
+				t.Error(err)
+			}
+			return there
+		}
+		if err := m.Reach(t.Context(), fill, migrate.Done); err != nil || phase(t, m) != migrate.Done {
+			t.Errorf("Reach beside another: %v, and it is %v", err, phase(t, m))
+		}
+	})
 }
 
 func TestAStepThatWasBegunIsTakenBack(t *testing.T) {

@@ -114,6 +114,8 @@ func TestForbiddenImportsAreFound(t *testing.T) {
 		{"traffic/proxy", []string{own("internal/script")}, []string{"internal/script"}},
 		{"traffic/proxy", []string{own("internal/routertest")}, []string{"internal/routertest"}},
 		{"internal/routertest", []string{own("traffic/traffictest"), own("internal/script"), "testing"}, nil},
+		{"strategy/kube/kubetest", []string{"k8s.io/client-go/rest", "testing"}, nil},
+		{"strategy/kube", []string{own("strategy"), own("strategy/kube/kubetest")}, []string{"imports github.com/rheostat-go/rheostat/strategy/kube/kubetest"}},
 		{"strategy", []string{"go.uber.org/mock/gomock"}, []string{"gomock"}},
 		{"internal/jsonhttp", []string{own("traffic")}, []string{"imports traffic"}},
 		{"examples/quickstart", []string{own("strategy"), own("traffic/traffictest"), "github.com/google/go-cmp/cmp"}, nil},

@@ -114,6 +114,7 @@ var testOnly = []struct{ pattern, why string }{
 	{Module + "/internal/script", "it is for our own tests"},
 	{Module + "/internal/mocks/...", "mocks are for our own tests; publish a stateful fake instead"},
 	{Module + "/*/*test", "doubles and suites belong in tests; a stateful Memory is what production code may use"},
+	{Module + "/*/*/*test", "doubles and suites belong in tests; a stateful Memory is what production code may use"},
 }
 
 // Imports checks the direct imports of p's production files against the table.
@@ -214,7 +215,9 @@ func deniedOutsideTests(from, imported string) string {
 
 // testSupport reports whether from is one of the xxxtest packages, which are
 // imported by tests alone.
-func testSupport(from string) bool { return matchesAny([]string{"*/*test", "*/*test/..."}, from) }
+func testSupport(from string) bool {
+	return matchesAny([]string{"*/*test", "*/*test/...", "*/*/*test"}, from)
+}
 
 // clientOf names the library that an import path belongs to: the owner on a
 // forge, the host elsewhere. What comes from one owner counts as one library.

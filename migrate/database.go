@@ -13,6 +13,11 @@ import (
 // Database is a database that changes are made to, and that remembers how far they are.
 // Implementations are safe for concurrent use, and for use by several processes at once.
 // Package migratetest holds them to this.
+//
+// One that has a method DefaultThrottle() Throttle says with it what the zeros of
+// Options.Throttle are. One whose method CommitsDDL() bool returns true commits each statement
+// that changes the schema by itself: the statements of a file that do are run one by one, and
+// what a crash leaves in doubt is looked up. Neither method is needed.
 type Database interface {
 	// Name is the kind of database, for people: "postgres".
 	Name() string
@@ -32,8 +37,10 @@ type Database interface {
 	// List reads every record in the order they were created.
 	List(ctx context.Context) ([]Record, error)
 	// Order replaces a record's Order. It needs no lease, and does not change State. An
-	// order for RolledBack of a record that is contracting is refused with ErrContracted,
-	// and any order of one that is not there with ErrNotFound.
+	// order for RolledBack of a record that is contracting or done is refused with
+	// ErrContracted, any order of one that is not there with ErrNotFound, and one whose N is
+	// not 0 and does not follow that of the order that is there with ErrRetry: somebody else
+	// has ordered since.
 	Order(ctx context.Context, id string, o Order) error
 
 	// Lock takes the lease of that name for owner and raises its fence; or fails with a

@@ -200,6 +200,9 @@ func (d *Memory) Order(ctx context.Context, id string, o Order) error {
 		if o.Want == RolledBack && (r.State.Phase == Contracting || r.State.Phase == Done) {
 			return fmt.Errorf("%w: %s", ErrContracted, id)
 		}
+		if o.N != 0 && o.N != r.Order.N+1 {
+			return fmt.Errorf("%w: %s: order %d is there, and %d was to follow", ErrRetry, id, r.Order.N, o.N)
+		}
 		r.Order = o
 		return nil
 	})

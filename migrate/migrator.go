@@ -169,23 +169,45 @@ func (m *Migrator) Order(ctx context.Context, id string, o Order) error {
 	if err := checkWant(o.Want); err != nil {
 		return err
 	}
-	r, err := m.db.Load(ctx, id)
-	if err != nil {
-		return err
-	}
+	return m.ordering(ctx, id, func(r Record) (Order, error) { return r.ordered(o) })
+}
+
+// ordered is what is wanted after an order.
+func (r Record) ordered(o Order) (Order, error) {
 	if o.Want != RolledBack {
 		switch {
 		case r.State.Phase == RolledBack:
-			return fmt.Errorf("migrate: %s was rolled back: begin it again with its change", id)
+			return o, fmt.Errorf("migrate: %s was rolled back: begin it again with its change", r.ID)
 		case r.Order.Want == RolledBack || r.State.Phase == RollingBack:
-			return fmt.Errorf("migrate: %s is being rolled back (%s: %s): begin it again afterwards", id, r.Order.By, r.Order.Why)
+			return o, fmt.Errorf("migrate: %s is being rolled back (%s: %s): begin it again afterwards", r.ID, r.Order.By, r.Order.Why)
 		case r.Order.Paused && !o.Paused:
 			o.Paused, o.By, o.Why = true, r.Order.By, r.Order.Why
 		}
 	}
 	o.Want = max(o.Want, r.Order.Want)
-	return m.order(ctx, r, o)
+	return o, nil
 }
+
+// ordering saves the order that f makes of a record, and asks f again where another has ordered
+// since the record was read.
+func (m *Migrator) ordering(ctx context.Context, id string, f func(Record) (Order, error)) error {
+	for try := 1; ; try++ {
+		r, err := m.db.Load(ctx, id)
+		if err != nil {
+			return err
+		}
+		o, err := f(r)
+		if err == nil {
+			err = m.order(ctx, r, o)
+		}
+		if try == orders || !errors.Is(err, ErrRetry) {
+			return err
+		}
+	}
+}
+
+// orders is how often an order is tried that others come before.
+const orders = 10
 
 // order saves an order, unless it is the one that is there and nothing has failed under it.
 func (m *Migrator) order(ctx context.Context, r Record, o Order) error {
@@ -223,13 +245,11 @@ func (m *Migrator) Resume(ctx context.Context, id, by, why string) error {
 }
 
 func (m *Migrator) paused(ctx context.Context, id string, paused bool, by, why string) error {
-	r, err := m.db.Load(ctx, id)
-	if err != nil {
-		return err
-	}
-	o := r.Order
-	o.Paused, o.By, o.Why = paused, by, why
-	return m.order(ctx, r, o)
+	return m.ordering(ctx, id, func(r Record) (Order, error) {
+		o := r.Order
+		o.Paused, o.By, o.Why = paused, by, why
+		return o, nil
+	})
 }
 
 // Record is what the database knows of a change or a versioned migration.
@@ -255,9 +275,12 @@ func (m *Migrator) Rollback(ctx context.Context, id, why string) error {
 		if err != nil || r.State.Phase == RolledBack {
 			return err
 		}
-		o := r.Order
-		o.Want, o.Paused, o.By, o.Why = RolledBack, false, m.o.Owner, why
-		if err := m.order(ctx, r, o); err != nil {
+		err = m.ordering(ctx, id, func(r Record) (Order, error) {
+			o := r.Order
+			o.Want, o.Paused, o.By, o.Why = RolledBack, false, m.o.Owner, why
+			return o, nil
+		})
+		if err != nil {
 			return err
 		}
 		if err := m.Run(ctx, id); err != nil {

@@ -100,7 +100,8 @@ type Order struct {
 	// was seen is refused with ErrFenced, so that a rollout that is over cannot take back
 	// what the next one has begun.
 	Fence uint64 `json:"fence,omitempty"`
-	// N counts the orders of a record. The Migrator sets it.
+	// N counts the orders of a record, so that none replaces one that whoever gives it has not
+	// seen. The Migrator sets it.
 	N uint64 `json:"n,omitempty"`
 }
 

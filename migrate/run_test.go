@@ -274,9 +274,9 @@ func TestARollbackThatAnOrderCrossesIsOrderedAgain(t *testing.T) {
 		}
 		crossed := false
 		db.order = func(o migrate.Order) {
-			if o.Want == migrate.RolledBack && !crossed { // somebody who had read the order before
+			if o.Want == migrate.RolledBack && !crossed { // somebody who looks at no order
 				crossed = true
-				if err := db.Memory.Order(t.Context(), "c", migrate.Order{Want: migrate.Ready, N: o.N}); err != nil {
+				if err := db.Memory.Order(t.Context(), "c", migrate.Order{Want: migrate.Ready}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -368,6 +368,67 @@ func TestTwoBeginOneChange(t *testing.T) {
 			t.Errorf("Reach beside another: %v, and it is %v", err, phase(t, m))
 		}
 	})
+}
+
+// TestNoOrderReplacesOneItHasNotSeen has one operator order while another has read the record and
+// not ordered yet.
+func TestNoOrderReplacesOneItHasNotSeen(t *testing.T) {
+	t.Parallel()
+	mem := migrate.NewMemory()
+	db := &crossing{Memory: mem}
+	ann, bob := migrator(t, db, migrate.Options{Owner: "ann"}), migrator(t, mem, migrate.Options{Owner: "bob"})
+	if err := bob.Begin(t.Context(), fill, migrate.Order{Want: migrate.Ready}); err != nil {
+		t.Fatal(err)
+	}
+	order := func() migrate.Order {
+		r, err := mem.Load(t.Context(), "c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Order
+	}
+	db.loaded = func() error { return bob.Pause(t.Context(), "c", "bob", "lunch") }
+	if err := ann.Order(t.Context(), "c", migrate.Order{Want: migrate.Done, By: "ann"}); err != nil {
+		t.Error(err)
+	}
+	if o := order(); o.Want != migrate.Done || !o.Paused || o.N != 2 {
+		t.Errorf("ann wants it done, bob has paused it, and the order is %+v", o)
+	}
+	db.loaded = func() error {
+		return bob.Order(t.Context(), "c", migrate.Order{Want: migrate.RolledBack, By: "bob"})
+	}
+	if err := ann.Order(t.Context(), "c", migrate.Order{Want: migrate.Done, By: "ann", Force: true}); err == nil {
+		t.Error("an order to go on is accepted after one to go back")
+	}
+	if o := order(); o.Want != migrate.RolledBack {
+		t.Errorf("bob wants it rolled back, and the order is %+v", o)
+	}
+	busy := 0
+	db.always = func() error {
+		busy++
+		return mem.Order(t.Context(), "c", migrate.Order{Want: migrate.RolledBack, N: order().N + 1})
+	}
+	if err := ann.Pause(t.Context(), "c", "ann", "lunch"); !errors.Is(err, migrate.ErrRetry) || busy > 100 {
+		t.Errorf("while others order all the time: %v after %d", err, busy)
+	}
+}
+
+// crossing is a Memory on which something happens after a record was read.
+type crossing struct {
+	*migrate.Memory
+	loaded, always func() error // loaded once
+}
+
+func (d *crossing) Load(ctx context.Context, id string) (migrate.Record, error) {
+	r, err := d.Memory.Load(ctx, id)
+	if d.always != nil {
+		err = errors.Join(err, d.always())
+	}
+	if f := d.loaded; f != nil {
+		d.loaded = nil
+		err = errors.Join(err, f())
+	}
+	return r, err
 }
 
 func TestAStepThatWasBegunIsTakenBack(t *testing.T) {

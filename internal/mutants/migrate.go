@@ -120,6 +120,16 @@ var migrations = []mutant{
 		migrating, traces,
 	},
 	{
+		8, "an order replaces one that its giver has not seen", "migrate/migrator.go",
+		"	o.N++\n	return m.db.Order", "	o.N = 0\n	return m.db.Order",
+		migrating, "TestNoOrderReplaces",
+	},
+	{
+		8, "an order that does not follow is accepted", "migrate/memory.go",
+		"if o.N != 0 && o.N != r.Order.N+1 {", "if false {",
+		suite, memory,
+	},
+	{
 		6, "rolling back can be ordered while contracting", "migrate/memory.go",
 		"if o.Want == RolledBack && (r.State.Phase == Contracting || r.State.Phase == Done) {", "if false {",
 		suite, memory,

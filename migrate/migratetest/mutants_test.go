@@ -51,7 +51,7 @@ type wrong struct {
 var kinds = []string{
 	"orders what is contracted", "loads what is not there", "forgets the state's steps", "lists backwards", "has no lease",
 	"fences nobody", "saves any rev", "guards nothing", "registers whom it retired", "heeds no context", "creates twice",
-	"contracts over an order",
+	"contracts over an order", "replaces any order",
 }
 
 func (d *wrong) Load(ctx context.Context, id string) (migrate.Record, error) {
@@ -84,6 +84,9 @@ func (d *wrong) List(ctx context.Context) ([]migrate.Record, error) {
 }
 
 func (d *wrong) Order(ctx context.Context, id string, o migrate.Order) error {
+	if d.kind == "replaces any order" {
+		o.N = 0
+	}
 	if err := d.Memory.Order(ctx, id, o); d.kind != "orders what is contracted" || !errors.Is(err, migrate.ErrContracted) {
 		return err
 	}

@@ -231,6 +231,39 @@ var orderCases = []testCase{
 		},
 	},
 	{
+		name: "an order does not replace one that its giver has not seen",
+		why:  "an operator who orders to go on must not overwrite a colleague's order to go back of a moment ago: an N that is not 0 follows the N that is there, or the order is ErrRetry; it is compared in the statement that saves it",
+		run: func(r *run) {
+			r.create("numbered")
+			order := func(n uint64) error {
+				return r.other().Order(r.ctx, "numbered", migrate.Order{Want: migrate.Done, Why: fmt.Sprint(n), N: n})
+			}
+			r.must("Order 1 of a record with none", order(1))
+			r.is("Order 1 again", order(1), migrate.ErrRetry)
+			r.is("Order 3 after 1", order(3), migrate.ErrRetry)
+			r.same("the order", r.load("numbered").Order, migrate.Order{Want: migrate.Done, Why: "1", N: 1})
+			r.must("Order 2 after 1", order(2))
+			var group sync.WaitGroup
+			var mu sync.Mutex
+			accepted := 0
+			for range 8 {
+				db := r.other()
+				group.Go(func() {
+					if db.Order(r.ctx, "numbered", migrate.Order{Want: migrate.RolledBack, N: 3}) == nil {
+						mu.Lock()
+						accepted++
+						mu.Unlock()
+					}
+				})
+			}
+			group.Wait()
+			if accepted != 1 {
+				r.Errorf("of 8 orders at once that follow the same %d were accepted, want one", accepted)
+			}
+			r.must("Order without a number", order(0))
+		},
+	},
+	{
 		name: "an order for what is not there is ErrNotFound",
 		why:  "an order that nobody will ever carry out must not look accepted",
 		run: func(r *run) {

@@ -133,22 +133,28 @@ func (d *Database) Order(ctx context.Context, id string, o migrate.Order) error 
 	if err != nil {
 		return err
 	}
-	late := ""
+	only, late := "", "'false'"
+	if o.N != 0 {
+		only = fmt.Sprintf(` AND coalesce(("order" ->> 'n')::bigint, 0) = %d`, o.N-1)
+	}
 	if o.Want == migrate.RolledBack {
-		late = " AND phase NOT IN ('contracting', 'done')"
+		only += " AND phase NOT IN ('contracting', 'done')"
+		late = "phase IN ('contracting', 'done')"
 	}
 	row, err := d.one(ctx, d.in(`
-WITH ordered AS (UPDATE {s}.record SET "order" = `+doc+` WHERE id = `+literal(id)+late+` RETURNING id)
-SELECT (SELECT count(*) FROM ordered), (SELECT count(*) FROM {s}.record WHERE id = `+literal(id)+`)`))
+WITH ordered AS (UPDATE {s}.record SET "order" = `+doc+` WHERE id = `+literal(id)+only+` RETURNING id)
+SELECT (SELECT count(*) FROM ordered), `+late+` FROM {s}.record WHERE id = `+literal(id)))
 	switch {
 	case err != nil:
 		return err
-	case string(row[1]) == "0":
+	case row == nil:
 		return fmt.Errorf("%w: %s", migrate.ErrNotFound, id)
-	case string(row[0]) == "0":
+	case string(row[0]) == "1":
+		return nil
+	case string(row[1]) == "t" || o.N == 0: // what is read is as it was when the statement began
 		return fmt.Errorf("%w: %s", migrate.ErrContracted, id)
 	}
-	return nil
+	return fmt.Errorf("%w: %s: order %d does not follow the one that is there", migrate.ErrRetry, id, o.N)
 }
 
 // Register says that an instance is alive.

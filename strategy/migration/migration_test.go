@@ -224,7 +224,7 @@ func TestWhoeverTakesTheChangeBackUnderARolloutSendsItHome(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			record.Order.Want, record.Order.By = migrate.RolledBack, "ann"
+			record.Order.Want, record.Order.By, record.Order.N = migrate.RolledBack, "ann", record.Order.N+1
 			if err := r.db.Order(r.ctx, id, record.Order); err != nil {
 				t.Error(err)
 			}

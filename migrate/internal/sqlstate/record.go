@@ -168,7 +168,12 @@ func (s *Store) Order(ctx context.Context, id string, o migrate.Order) error {
 	}
 	return s.write(ctx, 0, func(tx *sql.Tx) error {
 		var phase string
-		err := tx.QueryRowContext(ctx, "SELECT phase FROM rheostat_record WHERE id = ?"+s.d.ForUpdate, id).Scan(&phase)
+		var old []byte
+		var before migrate.Order
+		err := tx.QueryRowContext(ctx, "SELECT phase, `order` FROM rheostat_record WHERE id = ?"+s.d.ForUpdate, id).Scan(&phase, &old)
+		if err == nil {
+			err = json.Unmarshal(old, &before)
+		}
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return fmt.Errorf("%w: %s", migrate.ErrNotFound, id)
@@ -176,6 +181,8 @@ func (s *Store) Order(ctx context.Context, id string, o migrate.Order) error {
 			return err
 		case o.Want == migrate.RolledBack && (phase == migrate.Contracting.String() || phase == migrate.Done.String()):
 			return fmt.Errorf("%w: %s", migrate.ErrContracted, id)
+		case o.N != 0 && o.N != before.N+1:
+			return fmt.Errorf("%w: %s: order %d is there, and %d was to follow", migrate.ErrRetry, id, before.N, o.N)
 		}
 		_, err = tx.ExecContext(ctx, "UPDATE rheostat_record SET `order` = ? WHERE id = ?", string(text), id)
 		return err

@@ -191,11 +191,12 @@ func (r *Router) behind(o *unstructured.Unstructured) bool {
 	return err != nil || order < 0
 }
 
-// writer is who wrote the codec's fields last, if that was not this module.
+// writer is who wrote the codec's fields last, if that was not this module. The API server
+// counts in seconds: of two in the same one, the first of the fields tells.
 func (r *Router) writer(o *unstructured.Unstructured) string {
 	var last kube.Write
 	for _, path := range r.codec.Fields() {
-		if w, ok := kube.LastWrite(o.GetManagedFields(), path...); ok && !w.At.Before(last.At) {
+		if w, ok := kube.LastWrite(o.GetManagedFields(), path...); ok && w.At.After(last.At) {
 			last = w
 		}
 	}

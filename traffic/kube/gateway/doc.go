@@ -11,8 +11,8 @@
 // Each rule that sends to the Service of an arm is turned, whatever else it says: its two
 // backendRefs get weights that add up to Options.Total. The reference to the candidate is
 // made like that to stable, with its port and filters, and stays at weight 0, so that the
-// data plane knows it when the weight comes back. A third backend of such a rule gets
-// nothing meanwhile. All other rules, their order, and all other fields stay. Options.Rules
+// data plane knows it when the weight comes back. A third backend of such a rule would
+// take from both and is left out meanwhile. All other rules, their order, and all other fields stay. Options.Rules
 // leaves out rules that are to stay although they send to an arm.
 //
 // A Service that is not there would have its share answered with 500, and never by the

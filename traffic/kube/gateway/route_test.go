@@ -441,6 +441,24 @@ func TestWhatOthersWriteIsSeenForWhatItIs(t *testing.T) {
 	}
 }
 
+func TestBackendsOfAnEarlierRolloutAreLeftOut(t *testing.T) {
+	t.Parallel()
+	s := cluster()
+	s.Add(services, "Service", "prod", "web-c", map[string]any{})
+	r := routerOf(t, s, gateway.Options{})
+	apply(t, r, 1, at(100))
+	next := traffic.Route{Arms: traffic.Arms{Stable: "web-b", Candidate: "web-c"}, Split: traffic.Split{Candidate: traffic.Percent(5)}}
+	apply(t, r, 2, next)
+	refs, _ := rules(s)[2]["backendRefs"].([]any)
+	want := object("a: [{name: web-b, port: 80, weight: 950000}, {name: web-c, port: 80, weight: 50000}]")["a"]
+	if d := cmp.Diff(want, normal(refs)); d != "" {
+		t.Errorf("backends (-want +are):\n%s", d)
+	}
+	if seen := observe(t, r); !seen.Route.Equal(next) {
+		t.Errorf("seen is %+v", seen)
+	}
+}
+
 func TestRulesThatDisagreeAreNoRoute(t *testing.T) {
 	t.Parallel()
 	s := cluster()

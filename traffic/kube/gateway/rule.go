@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -112,10 +113,6 @@ func share(part, sum int64) traffic.Weight {
 
 // turn makes a rule say the split but for its matches.
 func (v *view) turn(at int, split traffic.Split) error {
-	refs := v.refs(at)
-	for _, ref := range refs {
-		ref["weight"] = int64(0) // third parties get nothing while this route is in force
-	}
 	part := int64(split.Candidate) * v.total / int64(traffic.Full)
 	for _, x := range []struct {
 		arm    string
@@ -127,6 +124,14 @@ func (v *view) turn(at int, split traffic.Split) error {
 		}
 		ref["weight"] = x.weight
 	}
+	// Third parties get nothing while this route is in force; those of rollouts of the
+	// past need not even be there any more.
+	list, _ := v.all[at]["backendRefs"].([]any)
+	v.all[at]["backendRefs"] = slices.DeleteFunc(list, func(ref any) bool {
+		r, _ := ref.(map[string]any)
+		arm := v.arm(r)
+		return arm != v.arms.Stable && arm != v.arms.Candidate
+	})
 	v.mirror(v.all[at], split.Mirror)
 	return nil
 }

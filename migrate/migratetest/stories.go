@@ -21,7 +21,8 @@ var storyCases = func() []testCase {
 			why:   "a process that dies before or after any save leaves what the next one needs to go on: every step is a transaction with its record, or can be read from the catalog",
 			needs: []need{needDB},
 			run: func(r *run) {
-				for n := 1; r.dies(s, n, n%2 == 0, false); n += r.Stride {
+				for i, n := range r.moments(s) {
+					r.dies(s, accident{at: n, late: i%2 == 1})
 				}
 			},
 		}, testCase{
@@ -29,7 +30,9 @@ var storyCases = func() []testCase {
 			why:   "before Contracting everything can be taken back, from any step, by another process; no acknowledged write of the new version is lost, nothing is left behind, and the change may begin anew",
 			needs: []need{needDB},
 			run: func(r *run) {
-				for n := 1; r.dies(s, n, false, true) && r.dies(s, n, true, true); n += r.Stride {
+				for i, n := range r.moments(s) {
+					r.dies(s, accident{at: n, back: true, anew: i%3 == 0})
+					r.dies(s, accident{at: n, late: true, back: true, anew: i%3 == 1})
 				}
 			},
 		})

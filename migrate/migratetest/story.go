@@ -378,38 +378,72 @@ func (l *life) contracts() bool {
 	return false
 }
 
-// dies lives a story up to the n-th save, where its process dies, before or after; then
-// another process takes it back, or goes on. It returns false once a story ends before.
-func (r *run) dies(s story, n int, late, back bool) bool {
-	mode := fmt.Sprintf("died %s save %d, then %s", map[bool]string{true: "after", false: "before"}[late], n, map[bool]string{true: "back", false: "on"}[back])
-	l := r.begin(s, false, min(r.Rows, 40), mode)
+// accident is how the process of a story dies, and what comes after.
+type accident struct {
+	// at is the save at which it dies, from 1; late is after it was done.
+	at   int
+	late bool
+	// back takes the change back, and anew begins it once more then.
+	back, anew bool
+}
+
+func (d accident) String() string {
+	return fmt.Sprintf("died %s save %d, then %s", map[bool]string{true: "after", false: "before"}[d.late], d.at, map[bool]string{true: "back", false: "on"}[d.back])
+}
+
+// moments lives a story undisturbed, and returns the saves at which its process is to die: of
+// each phase the first, and every Stride-th after it. There are none if the database does not do
+// what the story does.
+func (r *run) moments(s story) []int {
+	l := r.begin(s, false, min(r.Rows, 40), "undisturbed")
 	defer l.finish()
-	if n == 1 && !l.safe() {
-		return false
+	if !l.safe() {
+		return nil
 	}
 	r.must("Register", r.Database.Register(r.ctx, l.instance("v2")))
-	err := l.migrator(&watched{at: n, late: late}).Reach(r.ctx, l.change, migrate.Done)
-	if err == nil {
+	var moments []int
+	saves := map[migrate.Phase]int{}
+	w := &watched{}
+	w.saved = func(s migrate.State) {
+		if saves[s.Phase]%r.Stride == 0 {
+			moments = append(moments, w.calls)
+		}
+		saves[s.Phase]++
+	}
+	r.must(l.String(), l.migrator(w).Reach(r.ctx, l.change, migrate.Done))
+	return moments
+}
+
+// dies lives a story up to a save, where its process dies, before or after; then another process
+// takes it back, or goes on.
+func (r *run) dies(s story, d accident) {
+	if r.Failed() {
+		return
+	}
+	l := r.begin(s, false, min(r.Rows, 40), d.String())
+	defer l.finish()
+	r.must("Register", r.Database.Register(r.ctx, l.instance("v2")))
+	err := l.migrator(&watched{at: d.at, late: d.late}).Reach(r.ctx, l.change, migrate.Done)
+	if err == nil { // it had fewer batches this time
 		l.ended(migrate.Done)
-		return false
+		return
 	}
 	r.is(l.String(), err, errDead)
 	if r.Failed() {
-		return false
+		return
 	}
 	m := l.migrator(&watched{})
-	if back {
+	if d.back {
 		r.must("Unregister", r.Database.Unregister(r.ctx, l.instance("v2")))
-		l.back(m, n)
-	} else {
-		r.must(l.String(), m.Reach(r.ctx, l.change, migrate.Done))
-		l.ended(migrate.Done)
+		l.back(m, d.anew)
+		return
 	}
-	return !r.Failed()
+	r.must(l.String(), m.Reach(r.ctx, l.change, migrate.Done))
+	l.ended(migrate.Done)
 }
 
-// back rolls a life back, where it can, and every third begins anew.
-func (l *life) back(m *migrate.Migrator, n int) {
+// back rolls a life back, where it can, and may begin it anew.
+func (l *life) back(m *migrate.Migrator, anew bool) {
 	r := l.r
 	rec, err := r.Database.Load(r.ctx, l.change.ID)
 	if errors.Is(err, migrate.ErrNotFound) {
@@ -426,7 +460,7 @@ func (l *life) back(m *migrate.Migrator, n int) {
 	}
 	r.must(l.String()+": Rollback", err)
 	l.ended(migrate.RolledBack)
-	if n%3 != 0 || r.Failed() {
+	if !anew || r.Failed() {
 		return
 	}
 	l.mode += " and anew"

@@ -59,8 +59,9 @@ type Subject struct {
 	// Rows is how many rows a table of a case has. 0 is 300.
 	Rows int
 
-	// Stride is how many saves lie between two at which the process of a case dies. 0 is one,
-	// so that it dies at each, or three with -short.
+	// Stride is how many saves of one phase lie between two at which the process of a case
+	// dies, which it does at the first of each phase. 0 is one, so that it dies at each, or
+	// three with -short.
 	Stride int
 
 	// Races is how often a case tries to win a race. 0 is 1000, or 100 with -short.

@@ -284,7 +284,7 @@ func TestNothingIsLostWhoeverDies(t *testing.T) {
 	for id := 3001; id <= 4000; id += 5 {
 		theirs = append(theirs, id)
 	}
-	minimum := 50
+	minimum := 25
 	if testing.Short() {
 		minimum = 10
 	}

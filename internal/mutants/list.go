@@ -23,7 +23,7 @@ const (
 )
 
 // mutants are sorted by promise.
-var mutants = slices.Concat(rollouts, migrations, bridges)
+var mutants = slices.Concat(rollouts, migrations, servers, bridges)
 
 var rollouts = []mutant{
 	{

@@ -8,12 +8,9 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/dynamic/fake"
 
+	"github.com/rheostat-go/rheostat/internal/kubefake"
 	"github.com/rheostat-go/rheostat/rollback"
 	"github.com/rheostat-go/rheostat/rollback/kube"
 )
@@ -57,44 +54,36 @@ func Example() {
 	// true
 }
 
-// clientWith is a client of a cluster with a Deployment that has run these images.
+// clientWith is a client of a cluster, in memory, with a Deployment that has run these
+// images. In a program: rest.InClusterConfig or clientcmd, and dynamic.NewForConfig.
 func clientWith(images ...string) dynamic.Interface {
-	owner := map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "1", "controller": true}
+	server := kubefake.New()
 	template := func(image string) map[string]any {
 		return map[string]any{
 			"metadata": map[string]any{"labels": map[string]any{"app": "web"}},
 			"spec":     map[string]any{"containers": []any{map[string]any{"name": "web", "image": image}}},
 		}
 	}
-	object := func(kind, name string, fields map[string]any) *unstructured.Unstructured {
-		u := &unstructured.Unstructured{Object: fields}
-		u.SetAPIVersion("apps/v1")
-		u.SetKind(kind)
-		u.SetNamespace("prod")
-		u.SetName(name)
-		u.SetLabels(map[string]string{"app": "web"})
-		return u
-	}
-	var objects []runtime.Object
 	for i, image := range images {
-		objects = append(objects, object("ReplicaSet", fmt.Sprint("web-", i+1), map[string]any{
+		server.Add(apps("replicasets"), "ReplicaSet", "prod", fmt.Sprint("web-", i+1), map[string]any{
 			"metadata": map[string]any{
-				"annotations":     map[string]any{"deployment.kubernetes.io/revision": fmt.Sprint(i + 1)},
-				"ownerReferences": []any{owner},
+				"labels":      map[string]any{"app": "web"},
+				"annotations": map[string]any{"deployment.kubernetes.io/revision": fmt.Sprint(i + 1)},
+				"ownerReferences": []any{map[string]any{
+					"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "1", "controller": true,
+				}},
 			},
 			"spec": map[string]any{"template": template(image)},
-		}))
+		})
 	}
-	objects = append(objects, object("Deployment", "web", map[string]any{
+	server.Add(apps("deployments"), "Deployment", "prod", "web", map[string]any{
 		"metadata": map[string]any{"uid": "1"},
 		"spec": map[string]any{
 			"selector": map[string]any{"matchLabels": map[string]any{"app": "web"}},
 			"template": template(images[len(images)-1]),
 		},
-		"status": map[string]any{"replicas": int64(1), "updatedReplicas": int64(1), "availableReplicas": int64(1)},
-	}))
-	kinds := map[schema.GroupVersionResource]string{
-		apps("deployments"): "DeploymentList", apps("replicasets"): "ReplicaSetList",
-	}
-	return fake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), kinds, objects...)
+		// Its controller is not part of this; it would see the second generation as well.
+		"status": map[string]any{"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1},
+	})
+	return dynamic.NewForConfigOrDie(server.Config())
 }

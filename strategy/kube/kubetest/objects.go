@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 )
 
 var (
+	events      = schema.GroupVersionResource{Version: "v1", Resource: "events"}
 	namespaces  = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
 	definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 )
@@ -31,7 +33,7 @@ const manager = "kubetest"
 const objectLimit = time.Minute
 
 // Namespace creates a namespace with a name of its own for tb. It is deleted at the end of
-// tb, without waiting for what is in it.
+// tb, without waiting for what is in it; if tb has failed, its last events are logged first.
 func (c *Cluster) Namespace(tb testing.TB) string {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), objectLimit)
@@ -45,16 +47,36 @@ func (c *Cluster) Namespace(tb testing.TB) string {
 		tb.Fatalf("kubetest: creating a namespace: %v", err)
 	}
 	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), objectLimit)
+		defer cancel()
+		if tb.Failed() {
+			tb.Logf("kubetest: the last events in %s:\n%s", created.GetName(), c.lastEvents(ctx, created.GetName()))
+		}
 		if !c.shared {
 			return // it goes with everything else
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), objectLimit)
-		defer cancel()
 		if err := c.client.Resource(namespaces).Delete(ctx, created.GetName(), metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			tb.Errorf("kubetest: deleting namespace %s: %v", created.GetName(), err)
 		}
 	})
 	return created.GetName()
+}
+
+// lastEvents is what the controllers have said about a namespace, or why it is not known.
+func (c *Cluster) lastEvents(ctx context.Context, namespace string) string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second) // the server may be dead by now
+	defer cancel()
+	list, err := c.client.Resource(events).Namespace(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err.Error()
+	}
+	var lines []string
+	for _, e := range list.Items {
+		on, _, _ := unstructured.NestedStringMap(e.Object, "involvedObject") // what has another shape is shown empty
+		lines = append(lines, fmt.Sprintf("%s %s %s: %v: %v", e.GetCreationTimestamp().UTC().Format(time.TimeOnly), on["kind"], on["name"], e.Object["reason"], e.Object["message"]))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
 }
 
 // Apply makes the objects of one or more YAML documents be as they say, by server-side

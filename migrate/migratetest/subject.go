@@ -60,8 +60,8 @@ type Subject struct {
 	Rows int
 
 	// Stride is how many saves of one phase lie between two at which the process of a case
-	// dies, which it does at the first of each phase. 0 is one, so that it dies at each, or
-	// three with -short.
+	// dies, which it does at the first of each phase. 0 is one, so that it dies at each,
+	// before and after, or three with -short.
 	Stride int
 
 	// Races is how often a case tries to win a race. 0 is 1000, or 100 with -short.

@@ -93,6 +93,7 @@ func TestConformance(t *testing.T) {
 	shared := dbtest.MariaDB(t, dbtest.Options{Fast: true})
 	migratetest.Run(t, func(t *testing.T) migratetest.Subject {
 		t.Helper()
+		t.Parallel()
 		server := shared
 		var restart func(context.Context) error
 		if strings.Contains(t.Name(), "server") {

@@ -74,7 +74,8 @@ func database(tb testing.TB) (url string) {
 	defer shared.Unlock()
 	if shared.server == nil {
 		l := &lasting{TB: tb}
-		shared.server = dbtest.Postgres(l, dbtest.Options{Fast: true, Settings: map[string]string{"max_connections": "400"}})
+		// With a database for each test, one autovacuum or another would be at work all the time.
+		shared.server = dbtest.Postgres(l, dbtest.Options{Fast: true, Settings: map[string]string{"max_connections": "400", "autovacuum": "off"}})
 		shared.stop = l.end
 	}
 	return databaseOn(tb, shared.server)

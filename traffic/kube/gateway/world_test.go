@@ -252,7 +252,7 @@ func implement(t *testing.T, client dynamic.Interface, at kube.Object) {
 			}
 			select {
 			case <-ctx.Done():
-			case <-time.After(5 * time.Millisecond):
+			case <-time.After(20 * time.Millisecond):
 			}
 		}
 	}()

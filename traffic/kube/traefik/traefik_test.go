@@ -167,7 +167,7 @@ func TestAMissingServiceTakesNothingDown(t *testing.T) {
 	s := cluster(declared)
 	r := routerOf(t, s, traefik.Options{})
 	gone := traffic.Route{Arms: traffic.Arms{Stable: "web-a", Candidate: "web-c"}, Split: traffic.Split{Candidate: traffic.Percent(10)}}
-	if err := r.Apply(t.Context(), 1, gone); err == nil || !strings.Contains(err.Error(), "web-c") {
+	if err := r.Apply(t.Context(), 1, gone); err == nil || !strings.Contains(err.Error(), "get services prod/web-c") {
 		t.Errorf("10%% to a Service that is not there: %v, want an error that names it", err)
 	}
 	wants(t, s, declared)

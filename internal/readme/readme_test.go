@@ -55,18 +55,19 @@ func replace(t *testing.T, text, from, to, body string) string {
 	return head + from + body + rest[at:]
 }
 
-// program is the example without its licence.
+// program is main of the example.
 func program(t *testing.T) string {
 	t.Helper()
 	data, err := os.ReadFile("../../examples/canary/main.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, code, ok := strings.Cut(string(data), "\npackage main\n")
-	if !ok {
-		t.Fatal("examples/canary/main.go has no package clause")
+	_, code, ok := strings.Cut(string(data), "\nfunc main() {\n")
+	body, _, ended := strings.Cut(code, "\n}\n")
+	if !ok || !ended {
+		t.Fatal("examples/canary/main.go has no main")
 	}
-	return "package main\n" + strings.TrimRight(code, "\n") + "\n"
+	return "func main() {\n" + body + "\n}\n"
 }
 
 func routers(t *testing.T) string {

@@ -155,7 +155,7 @@ func (c capacity) create(ctx context.Context, r strategy.Ref, stable deployment,
 	o.SetName(name)
 	o.SetNamespace(c.o.Namespace)
 	o.SetLabels(other)
-	note(o, fenceNote, fmt.Sprint(r.Fence))
+	note(o, kube.Fence, fmt.Sprint(r.Fence))
 	if err := (deployment{o}).setRecord(record{Run: r.Run}); err != nil {
 		return err
 	}
@@ -264,20 +264,29 @@ func (c capacity) template(ctx context.Context, r strategy.Ref, stable deploymen
 	if err != nil {
 		return nil, err
 	}
+	if err := c.apart(stable, template, labels); err != nil {
+		return nil, err
+	}
+	return template, c.freeze(ctx, stable, template)
+}
+
+// apart gives a template the candidate's labels, and refuses one whose pods would be taken
+// for stable's.
+func (x *Workload) apart(stable deployment, template map[string]any, labels map[string]string) error {
 	for key, value := range labels {
 		if err := set(template, value, "metadata", "labels", key); err != nil {
-			return nil, fmt.Errorf("the candidate's template: %w", err)
+			return fmt.Errorf("the candidate's template: %w", err)
 		}
 	}
 	selector, err := stable.selector()
 	if err != nil {
-		return nil, fmt.Errorf("deployment %s: %w", stable.GetName(), err)
+		return fmt.Errorf("deployment %s: %w", stable.GetName(), err)
 	}
 	if selector.Matches(podLabels(template)) {
-		return nil, fmt.Errorf("%s would take the candidate's pods for its own, as would a Service that selects by %q: set Options.Labels to what the candidate's have other than stable's",
+		return fmt.Errorf("%s would take the candidate's pods for its own, as would a Service that selects by %q: set Options.Labels to what the candidate's have other than stable's",
 			stable.GetName(), selector)
 	}
-	return template, c.freeze(ctx, stable, template)
+	return nil
 }
 
 func textsOf(m map[string]any) map[string]string {

@@ -53,6 +53,8 @@ type cluster struct {
 	fault func(ctx context.Context) error
 	// wrote is told every change, with the object before and after, under the lock.
 	wrote func(manager string, before, after *unstructured.Unstructured)
+	// ended is told that a pod that served was ended, under the lock.
+	ended func(deployment string)
 	calls map[string]int
 }
 
@@ -63,6 +65,7 @@ func newCluster() *cluster {
 		pace:  func(string) time.Duration { return 0 },
 		fault: func(context.Context) error { return nil },
 		wrote: func(string, *unstructured.Unstructured, *unstructured.Unstructured) {},
+		ended: func(string) {},
 	}
 }
 
@@ -322,11 +325,12 @@ type pod struct {
 	image    string
 	ready    time.Time // when it becomes ready, the zero time never
 	ending   time.Time // when it is gone, the zero time as long as it is wanted
-	killed   time.Time // when it died by itself, which is nobody's fault
+	// restarted says that it was not ready for a while, which is nobody's fault.
+	restarted bool
 }
 
 func (p *pod) serves(now time.Time) bool {
-	return p.ending.IsZero() && p.killed.IsZero() && !p.ready.IsZero() && !p.ready.After(now)
+	return p.ending.IsZero() && !p.ready.IsZero() && !p.ready.After(now)
 }
 
 func (c *cluster) serving(name string, now time.Time) (n int64, images map[string]bool) {
@@ -395,10 +399,12 @@ func (c *cluster) roll(name string) {
 		surge = 0
 	}
 	end := func(p *pod) {
-		if p.serves(now) {
-			available--
-		}
+		served := p.serves(now)
 		p.ending = now.Add(ends)
+		if served {
+			available--
+			c.ended(name)
+		}
 	}
 	for int64(len(fresh)) < want && int64(len(fresh)+len(old)) < want+surge {
 		p := &pod{template: current, image: imageOf(o.Object)}
@@ -449,7 +455,7 @@ func (c *cluster) roll(name string) {
 // reap forgets pods that are gone, and returns those that are wanted.
 func (c *cluster) reap(name string, now time.Time) (live []*pod) {
 	c.pods[name] = slices.DeleteFunc(c.pods[name], func(p *pod) bool {
-		return !p.ending.IsZero() && !p.ending.After(now) || !p.killed.IsZero()
+		return !p.ending.IsZero() && !p.ending.After(now)
 	})
 	for _, p := range c.pods[name] {
 		if p.ending.IsZero() {
@@ -527,4 +533,11 @@ func (c *cluster) podObjects(selector labels.Selector) (items []unstructured.Uns
 		}
 	}
 	return items
+}
+
+// recorded is how many replicas carry everything, as a rollout has noted; 0 is none.
+func recorded(o *unstructured.Unstructured) int64 {
+	var r struct{ Replicas int64 }
+	_ = json.Unmarshal([]byte(o.GetAnnotations()["rheostat.dev/original"]), &r)
+	return r.Replicas
 }

@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/rheostat-go/rheostat/internal/kube"
 )
 
 // deployment is a Deployment as it was read.
@@ -97,7 +99,7 @@ func (d deployment) rested(now time.Time) time.Duration {
 // record is the one of a run, the zero record where there is none.
 func (d deployment) record() record {
 	var r record
-	if json.Unmarshal([]byte(d.GetAnnotations()[originalNote]), &r) != nil {
+	if json.Unmarshal([]byte(d.GetAnnotations()[kube.Original]), &r) != nil {
 		return record{}
 	}
 	return r
@@ -108,7 +110,7 @@ func (d deployment) setRecord(r record) error {
 	if err != nil {
 		return fmt.Errorf("record: %w", err)
 	}
-	note(d.Unstructured, originalNote, string(data))
+	note(d.Unstructured, kube.Original, string(data))
 	return nil
 }
 

@@ -23,8 +23,6 @@ import (
 )
 
 const (
-	fenceNote    = "rheostat.dev/fence"
-	originalNote = "rheostat.dev/original"
 	// resting is the annotation with the time since when a Deployment counts for nothing.
 	resting = "rheostat.dev/resting"
 	// sourceNote is the annotation of a copied ConfigMap or Secret that names the original.
@@ -90,7 +88,7 @@ func (x *Workload) edit(
 		if err := change(next); err != nil {
 			return nil, fail(err)
 		}
-		note(next, fenceNote, strconv.FormatUint(fence, 10))
+		note(next, kube.Fence, strconv.FormatUint(fence, 10))
 		patch := difference(o.Object, next.Object)
 		if len(patch) == 0 {
 			return o, nil
@@ -128,16 +126,16 @@ func (x *Workload) write(
 
 // admit refuses a fence below the one that the object was last written under.
 func admit(o *unstructured.Unstructured, fence uint64) error {
-	text := o.GetAnnotations()[fenceNote]
+	text := o.GetAnnotations()[kube.Fence]
 	if text == "" {
 		return nil
 	}
 	last, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		return fmt.Errorf("annotation %s is %q: remove it if no rollout is under way", fenceNote, text)
+		return fmt.Errorf("annotation %s is %q: remove it if no rollout is under way", kube.Fence, text)
 	}
 	if fence < last {
-		return fmt.Errorf("under fence %d after %d (remove annotation %s if the rollouts' store was lost): %w", fence, last, fenceNote, traffic.ErrFenced)
+		return fmt.Errorf("under fence %d after %d (remove annotation %s if the rollouts' store was lost): %w", fence, last, kube.Fence, traffic.ErrFenced)
 	}
 	return nil
 }

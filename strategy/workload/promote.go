@@ -38,7 +38,7 @@ func (x *Workload) promoteLook(ctx context.Context, r strategy.Ref) (outlook, er
 		return failed("%v puts back what is written to Deployment %s: promote there, or have it ignore that and set Options.Unowned", owner, stable.GetName()), nil
 	case rec.Promoted != "" && stable.digest() == rec.Promoted && stable.replicas() >= rec.Replicas:
 		return x.arrived(ctx, stable, full(stable, candidate, found))
-	case changed(stable, rec):
+	case rec.Promoted != taken && changed(stable, rec):
 		return failed("the template of stable's Deployment %s was changed%s since the rollout began", stable.GetName(), writer(stable)), nil
 	case candidate.digest() != candidate.record().Template:
 		return failed("the template of the candidate's Deployment %s was changed%s since it was judged", candidate.GetName(), writer(candidate)), nil
@@ -155,6 +155,13 @@ func (x *Workload) stableLook(ctx context.Context, r strategy.Ref) (outlook, err
 	case admitted(stable) < r.Fence:
 		return todo("Deployment %s is to be kept from those who were overtaken", stable.GetName()), nil
 	}
+	s, err := x.scalerOf(ctx, stable.GetName())
+	switch {
+	case err != nil:
+		return outlook{}, err
+	case !s.holds(all) || s.name != "" && s.fence < r.Fence:
+		return todo("%s %s is to keep %d replicas", s.kind.Resource, s.name, all), nil
+	}
 	return x.arrived(ctx, stable, all)
 }
 
@@ -195,12 +202,16 @@ func (x *Workload) stableDo(ctx context.Context, r strategy.Ref) error {
 	if err != nil {
 		return err
 	}
-	return x.pin(ctx, stable.GetName(), all, r)
+	s, err := x.scalerOf(ctx, stable.GetName())
+	if err != nil || s.name == "" {
+		return err
+	}
+	return x.pinScaler(ctx, s, stable.GetName(), all, r)
 }
 
 // admitted is the fence under which an object was last written, 0 if none.
 func admitted(o interface{ GetAnnotations() map[string]string }) (fence uint64) {
-	_, _ = fmt.Sscan(o.GetAnnotations()[fenceNote], &fence)
+	_, _ = fmt.Sscan(o.GetAnnotations()[kube.Fence], &fence)
 	return fence
 }
 
@@ -261,7 +272,7 @@ func (x *Workload) releaseDo(ctx context.Context, r strategy.Ref) error {
 		}
 		if _, err := x.edit(ctx, deployments, d.GetName(), r.Fence, func(o *unstructured.Unstructured) error {
 			if (deployment{o}).record().Run == r.Run {
-				note(o, originalNote, "")
+				note(o, kube.Original, "")
 			}
 			return nil
 		}); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/rheostat-go/rheostat/internal/kube"
 	"github.com/rheostat-go/rheostat/strategy"
 )
 
@@ -60,7 +61,7 @@ func (x *Workload) forget(ctx context.Context, r strategy.Ref, d deployment) err
 	if err := x.unpin(ctx, d.GetName(), r); err != nil {
 		return err
 	}
-	_, err := x.edit(ctx, deployments, d.GetName(), r.Fence, noted(originalNote, ""))
+	_, err := x.edit(ctx, deployments, d.GetName(), r.Fence, noted(kube.Original, ""))
 	return err
 }
 

@@ -16,9 +16,10 @@ import (
 var ErrNoRoom = errors.New("workload: no room")
 
 // Router is Options.Router with the room that the Deployments have: the part of stable's
-// whole size that is available, and nothing for one that rests. Where the router
-// knows of room itself, from the endpoints that it sends to, the lesser of both counts.
-// Wire this one. It reads both Deployments with every Observe, and again in Apply: what
+// whole size that is available, and nothing for one that rests. Where the router itself
+// says that an arm has none, since the Service of its arm selects nobody, that counts, too;
+// how much more than none there is, is told by the Deployments, which know what was
+// enough when the run began. Wire this one. It reads both Deployments with every Observe, and again in Apply: what
 // has lost its pods since the look on which the route was decided gets no more
 // traffic than it has.
 func (x *Workload) Router() traffic.Router { return &roomy{x.o.Router, x} }
@@ -46,8 +47,11 @@ func (r *roomy) Observe(ctx context.Context) (traffic.Seen, error) {
 	if err != nil {
 		room = traffic.Room{} // what was seen of the route still counts
 	}
-	if seen.Room.Known && room.Known {
-		room.Stable, room.Candidate = min(room.Stable, seen.Room.Stable), min(room.Candidate, seen.Room.Candidate)
+	if seen.Room.Known && seen.Room.Stable == 0 {
+		room.Stable = 0
+	}
+	if seen.Room.Known && seen.Room.Candidate == 0 {
+		room.Candidate = 0
 	}
 	seen.Room = room
 	return seen, nil

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/rheostat-go/rheostat/internal/kube"
 	"github.com/rheostat-go/rheostat/strategy"
 )
 
@@ -25,6 +26,8 @@ type scaler struct {
 	least, most, pinned int64
 	// ours says that the least is raised for a rollout.
 	ours bool
+	// fence is the one under which it was last written.
+	fence uint64
 }
 
 // floor is what a scaler had before a rollout raised it.
@@ -64,13 +67,13 @@ func (x *Workload) scalerOf(ctx context.Context, deployment string) (scaler, err
 
 // scalerIn reads one. most is what its API takes where nothing is said.
 func scalerIn(kind schema.GroupVersionResource, o *unstructured.Unstructured, least, maximum string, most int64) scaler {
-	s := scaler{kind: kind, name: o.GetName(), field: least, most: most, pinned: number(o.Object, "spec", least)}
+	s := scaler{kind: kind, name: o.GetName(), field: least, most: most, pinned: number(o.Object, "spec", least), fence: admitted(o)}
 	if n := number(o.Object, "spec", maximum); n > 0 {
 		s.most = n
 	}
 	s.least = s.pinned
 	var had floor
-	if json.Unmarshal([]byte(o.GetAnnotations()[originalNote]), &had) == nil {
+	if json.Unmarshal([]byte(o.GetAnnotations()[kube.Original]), &had) == nil {
 		s.ours, s.least = true, 0
 		if had.Least != nil {
 			s.least = *had.Least
@@ -86,14 +89,23 @@ func scalerIn(kind schema.GroupVersionResource, o *unstructured.Unstructured, le
 // while the run lasts.
 func (x *Workload) pin(ctx context.Context, deployment string, need int64, r strategy.Ref) error {
 	s, err := x.scalerOf(ctx, deployment)
-	if err != nil || s.name == "" || s.pinned >= need {
+	if err != nil || s.holds(need) {
 		return err
 	}
+	return x.pinScaler(ctx, s, deployment, need, r)
+}
+
+// holds says that the scaler keeps need replicas, or that there is none.
+func (s scaler) holds(need int64) bool { return s.name == "" || s.pinned >= need }
+
+// pinScaler writes the fence even where nothing else is to be written: whoever was overtaken
+// must not put back the least now.
+func (x *Workload) pinScaler(ctx context.Context, s scaler, deployment string, need int64, r strategy.Ref) error {
 	if s.most < need {
 		return fmt.Errorf("%s %s lets Deployment %s have %d replicas at the most, and it needs %d: raise that", s.kind.Resource, s.name, deployment, s.most, need)
 	}
-	_, err = x.edit(ctx, s.kind, s.name, r.Fence, func(o *unstructured.Unstructured) error {
-		if o.GetAnnotations()[originalNote] == "" {
+	_, err := x.edit(ctx, s.kind, s.name, r.Fence, func(o *unstructured.Unstructured) error {
+		if o.GetAnnotations()[kube.Original] == "" {
 			had := floor{Run: r.Run}
 			if n, ok, _ := unstructured.NestedFieldNoCopy(o.Object, "spec", s.field); ok && n != nil {
 				least := number(o.Object, "spec", s.field)
@@ -103,7 +115,7 @@ func (x *Workload) pin(ctx context.Context, deployment string, need int64, r str
 			if err != nil {
 				return err
 			}
-			note(o, originalNote, string(data))
+			note(o, kube.Original, string(data))
 		}
 		return set(o.Object, max(need, number(o.Object, "spec", s.field)), "spec", s.field)
 	})
@@ -118,10 +130,10 @@ func (x *Workload) unpin(ctx context.Context, deployment string, r strategy.Ref)
 	}
 	_, err = x.edit(ctx, s.kind, s.name, r.Fence, func(o *unstructured.Unstructured) error {
 		var had floor
-		if json.Unmarshal([]byte(o.GetAnnotations()[originalNote]), &had) != nil {
+		if json.Unmarshal([]byte(o.GetAnnotations()[kube.Original]), &had) != nil {
 			return nil
 		}
-		note(o, originalNote, "")
+		note(o, kube.Original, "")
 		if had.Least == nil {
 			unstructured.RemoveNestedField(o.Object, "spec", s.field)
 			return nil

@@ -124,7 +124,7 @@ func New(client dynamic.Interface, o Options) (*Workload, error) {
 		return nil, errors.New("workload: Options.Configs: what uses them is written by somebody else; set Options.Template")
 	}
 	for _, c := range o.Configs {
-		if kind, name, _ := strings.Cut(c, "/"); kind != "ConfigMap" && kind != "Secret" || name == "" {
+		if kind, name := split(c); kind != "ConfigMap" && kind != "Secret" || name == "" {
 			return nil, fmt.Errorf("workload: Options.Configs: %q: want \"ConfigMap/name\" or \"Secret/name\"", c)
 		}
 	}
@@ -139,6 +139,11 @@ func New(client dynamic.Interface, o Options) (*Workload, error) {
 	o.Drain = cmp.Or(o.Drain, 30*time.Second)
 	o.Grace = cmp.Or(o.Grace, 15*time.Second)
 	return &Workload{client: client, o: o}, nil
+}
+
+func split(config string) (kind, name string) {
+	kind, name, _ = strings.Cut(config, "/")
+	return kind, name
 }
 
 func (x *Workload) name(arm string) string {

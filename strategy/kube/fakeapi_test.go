@@ -56,6 +56,12 @@ func newFakeAPI() *fakeAPI {
 	return &fakeAPI{objects: map[string]map[string]any{}, watchers: map[*fakeWatch]bool{}, missing: map[string]bool{}, requests: map[string]int{}}
 }
 
+func (f *fakeAPI) setFault(fault func(*http.Request, bool) apiFault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fault = fault
+}
+
 func (f *fakeAPI) client(t *testing.T) dynamic.Interface {
 	t.Helper()
 	config := &rest.Config{Host: "http://fake", QPS: -1}
@@ -73,8 +79,11 @@ func (f *fakeAPI) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	write := req.Method != http.MethodGet
 	fault := apiFault{}
-	if f.fault != nil {
-		fault = f.fault(req, write)
+	f.mu.Lock()
+	draw := f.fault
+	f.mu.Unlock()
+	if draw != nil {
+		fault = draw(req, write)
 	}
 	if fault.code != 0 {
 		return refuse(req, fault.code, http.StatusText(fault.code), nil), nil

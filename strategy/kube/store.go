@@ -167,8 +167,11 @@ func (s *Store) Save(ctx context.Context, service string, prev uint64, next stra
 }
 
 // retriable says whether it is worth reading again and seeing what is stored.
-func retriable(err error) bool {
-	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || kube.Missing(err) || kube.Passing(err)
+func retriable(err error) bool { return raced(err) || kube.Passing(err) }
+
+// raced says that somebody else was first: changed, made or removed the object.
+func raced(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || kube.Missing(err)
 }
 
 // save makes one attempt against the object as it was read. Done is that the outcome is known.
@@ -189,6 +192,7 @@ func (s *Store) save(ctx context.Context, service string, object *unstructured.U
 		return true, fmt.Errorf("%w: %q is at rev %d, not %d; load it again", strategy.ErrConflict, service, stored, prev)
 	}
 	have.take(next, data, mark, log, s.options.Journal)
+	have.ObservedGeneration = max(have.ObservedGeneration, turnOf(ctx, s).considered())
 	written, err := s.write(ctx, service, object, have)
 	if err != nil {
 		return false, err

@@ -254,7 +254,10 @@ func TestOptionsThatContradictEachOtherAreNamed(t *testing.T) {
 	}
 }
 
-var kubeConfigMaps = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+var (
+	kubeConfigMaps = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+	leaseResource  = schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}
+)
 
 // edit merges a patch into a Rollout, as kubectl patch does.
 func edit(t *testing.T, client dynamic.Interface, name, patch string) {

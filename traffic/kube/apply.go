@@ -148,7 +148,7 @@ func (r *Router) compose(ctx context.Context, c Reader, have *unstructured.Unstr
 		note(next, kube.Original, "")
 	}
 	if !before.Equal(a.Route) {
-		if kept == nil {
+		if _, own := r.codec.(Maker); kept == nil && !own {
 			kept = take(have, r.codec.Fields())
 		}
 		if err := r.say(ctx, c, next, kept, a.Route); err != nil {
@@ -173,6 +173,9 @@ func (r *Router) say(ctx context.Context, c Reader, next *unstructured.Unstructu
 		return fmt.Errorf("what was to be written cannot be read: %w", err)
 	} else if !said.Equal(route) {
 		return fmt.Errorf("the object would say %q where %q is asked for", said, route)
+	}
+	if kept == nil {
+		return nil
 	}
 	declared := have
 	if err := kept.put(declared, fields); err != nil {

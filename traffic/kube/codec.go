@@ -53,6 +53,8 @@ type Maker interface {
 	// Make is the object as it is before Write, with its apiVersion and kind. The
 	// router sets namespace and name.
 	Make(ctx context.Context, c Reader) (*unstructured.Unstructured, error)
+	// Idle says whether o could go without moving any traffic.
+	Idle(ctx context.Context, c Reader, o *unstructured.Unstructured) (bool, error)
 }
 
 // Prover is what a [Codec] is, too, if more can be known than that the object says so.

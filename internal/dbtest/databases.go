@@ -157,9 +157,8 @@ func MariaDB(tb testing.TB, o Options) *Server {
 		dir: dir,
 		command: func(s *Server) *exec.Cmd {
 			_ = os.Remove(socket) // a killed one leaves it
-			args := []string{"--no-defaults", "--datadir=" + s.Dir(), fmt.Sprintf("--port=%d", s.port), "--socket=" + socket, "--pid-file=" + filepath.Join(dir, "pid"),
-				"--tmpdir=" + s.Dir(), // a server that starts removes the temporary tables of all that share one
-				"--user=" + mariaUser(tb)}
+			// A server that starts removes the temporary tables of all that share its tmpdir.
+			args := []string{"--no-defaults", "--datadir=" + s.Dir(), "--tmpdir=" + s.Dir(), fmt.Sprintf("--port=%d", s.port), "--socket=" + socket, "--pid-file=" + filepath.Join(dir, "pid"), "--user=" + mariaUser(tb)}
 			for k, v := range settings {
 				args = append(args, "--"+k+"="+v)
 			}

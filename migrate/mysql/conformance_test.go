@@ -121,7 +121,7 @@ func TestConformance(t *testing.T) {
 			},
 			Catalog: func(ctx context.Context) (string, error) { return catalog(ctx, db) },
 			Restart: restart,
-			Rows:    60, Races: 100, Stride: 4,
+			Rows:    60, Races: 100, Stride: 12,
 		}
 	})
 }

@@ -148,7 +148,7 @@ func subject(t *testing.T, url string) migratetest.Subject {
 		Placeholder: func(n int) string { return fmt.Sprintf("$%d", n) },
 		Transient:   func(err error) bool { return strings.Contains(err.Error(), "40P01") },
 		Catalog:     func(ctx context.Context) (string, error) { return catalogText(ctx, p) },
-		Rows:        100, Races: 300, Stride: 3,
+		Rows:        100, Races: 200, Stride: 12,
 	}
 }
 

@@ -120,10 +120,17 @@ func (w *world) draw(n int) int {
 	return w.rand.IntN(n)
 }
 
-func (w *world) chance(p float64) bool {
+// strikes draws whether a call goes wrong.
+func (w *world) strikes() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.rand.Float64() < p
+	return w.rand.Float64() < w.odds
+}
+
+func (w *world) halveOdds() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.odds /= 2
 }
 
 func (w *world) upTo(d time.Duration) time.Duration { return time.Duration(w.draw(int(d))) }
@@ -136,7 +143,7 @@ func (w *world) fate(ctx context.Context) error {
 		return nil
 	case p.dead.Load():
 		return errDead
-	case w.calm.Load() || !w.chance(w.odds):
+	case w.calm.Load() || !w.strikes():
 		return nil
 	}
 	switch w.draw(3) {
@@ -308,7 +315,7 @@ func (w *world) play() string {
 				_ = w.db.Order(ctx, id, o) // straight into the table, past every check
 			}
 		default:
-			w.odds /= 2
+			w.halveOdds()
 		}
 	}
 	time.Sleep(w.upTo(time.Hour))

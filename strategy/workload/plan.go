@@ -20,9 +20,9 @@ const patience = 20 * time.Minute
 // Options.End after the last step. What the strategy says stays as it is; its last
 // step must give the candidate everything.
 //
-// Promotion begins with a step that commits: from there on home is the candidate, and
-// nothing returns by itself. Swap does not commit: even the release of the old
-// Deployment can be taken back, because home waits for stable's pods.
+// Both ends commit: from there on home is the candidate, and nothing returns by itself.
+// Promotion begins with that. Swap waits for Options.Drain first, with the old pods all
+// there, and commits before it lets them go: what was noted of them goes with them.
 func (x *Workload) Plan(s strategy.Strategy) (strategy.Plan, error) {
 	plan, err := s.Plan()
 	if err != nil {
@@ -96,12 +96,12 @@ func (x *Workload) capacities(steps []strategy.Step, target string) (last traffi
 // over the return of the traffic, too.
 func (x *Workload) end(target string, last strategy.Step) []strategy.Step {
 	release := strategy.Step{Name: x.taskName(ReleaseTask), Before: []string{x.taskName(ReleaseTask)}, Deadline: patience}
+	commit := strategy.Step{Name: x.taskName("commit"), Commit: true}
 	if x.o.End == Swap {
-		release.Before = slices.Clone(release.Before)
 		drain := strategy.Step{Name: x.taskName("drain"), Hold: x.o.Drain, Min: x.o.Drain}
-		return []strategy.Step{drain, release}
+		return []strategy.Step{drain, commit, release}
 	}
-	steps := []strategy.Step{{Name: x.taskName("commit"), Commit: true}}
+	steps := []strategy.Step{commit}
 	for k, w := range x.o.Return {
 		step := strategy.Step{
 			Name: x.taskName("stable " + (traffic.Full - w).String()), Hold: x.o.Drain, Min: x.o.Drain, Checks: last.Checks,

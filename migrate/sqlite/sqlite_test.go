@@ -47,7 +47,7 @@ func TestConformance(t *testing.T) {
 			DB:       open(t, path).DB(),
 			Unsafe:   unsafe,
 			Catalog:  catalog(open(t, path)),
-			Rows:     100, Races: 100, Stride: 40,
+			Rows:     100, Races: 40, Stride: 40,
 		}
 	})
 }
@@ -73,7 +73,7 @@ func TestConformanceOfAPlainFile(t *testing.T) {
 			return db
 		}
 		return migratetest.Subject{
-			Database: plain(), Another: func() migrate.Database { return plain() }, DB: open(t, path).DB(), Unsafe: unsafe, Rows: 60, Races: 50, Stride: 40,
+			Database: plain(), Another: func() migrate.Database { return plain() }, DB: open(t, path).DB(), Unsafe: unsafe, Rows: 60, Races: 10, Stride: 1000,
 		}
 	})
 }

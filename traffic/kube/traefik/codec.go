@@ -78,9 +78,10 @@ func (c codec) Write(ctx context.Context, reader kube.Reader, o *unstructured.Un
 	lacks := map[string]bool{}
 	for arm, weight := range weights {
 		_, err := reader.Get(ctx, service(o.GetNamespace(), arm))
-		if lacks[arm] = apierrors.IsNotFound(err); err != nil && (!lacks[arm] || weight > 0) {
+		if err != nil && weight > 0 { // not to know of the other one is in nobody's way
 			return fmt.Errorf("arm %q: %w", arm, err)
 		}
+		lacks[arm] = apierrors.IsNotFound(err)
 	}
 	for _, arm := range []string{route.Arms.Stable, route.Arms.Candidate} {
 		all = with(all, o.GetNamespace(), arm, route.Arms)

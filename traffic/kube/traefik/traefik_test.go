@@ -5,6 +5,7 @@ package traefik_test
 
 import (
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -175,6 +176,20 @@ func TestAMissingServiceTakesNothingDown(t *testing.T) {
 	gone.Split.Candidate = 0
 	apply(t, routerOf(t, s, traefik.Options{}), 2, gone)
 	wants(t, s, "weighted: {services: [{name: web-a, port: 80, weight: 1000}]}")
+}
+
+func TestTheWayHomeDoesNotWaitForTheCandidatesService(t *testing.T) {
+	t.Parallel()
+	s := cluster(declared)
+	r := routerOf(t, s, traefik.Options{})
+	apply(t, r, 1, at(50))
+	s.Before = func(req *http.Request) int {
+		if strings.HasSuffix(req.URL.Path, "/services/web-b") {
+			return http.StatusForbidden
+		}
+		return 0
+	}
+	apply(t, r, 2, at(0))
 }
 
 func TestWhatNoRouteCanSayIsAnErrorThatTellsWhere(t *testing.T) {

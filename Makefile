@@ -52,7 +52,7 @@ test: ## All tests, with the race detector where there is a C compiler
 	@$(if $(RACE),,echo "no C compiler: testing without the race detector")
 	@$(if $(RACE),echo "the simulations in full size: without the race detector they take a twentieth of the time")
 	@$(if $(RACE),go test ./strategy/... ./migrate)
-	go test $(RACE) -timeout 20m work
+	go test $(RACE) -timeout 30m work
 
 .PHONY: controlplane
 controlplane: ## Build the Kubernetes control plane that strategy/kube/kubetest starts, once

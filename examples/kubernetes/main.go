@@ -127,8 +127,15 @@ func (c command) release(ctx context.Context, client dynamic.Interface, out io.W
 	if err != nil {
 		return err
 	}
-	if err := c.start(ctx, runner, pods, plan, out); err != nil {
+	state, err := store.Load(ctx, c.app)
+	if err != nil {
 		return err
+	}
+	// What is under way is gone on with: to be checked is what is about to begin.
+	if !state.Active() || state.Release.Candidate.Version != c.to {
+		if err := c.start(ctx, runner, pods, plan, out); err != nil {
+			return err
+		}
 	}
 	end, err := runner.Run(ctx, c.app)
 	if errors.Is(err, context.Canceled) {
@@ -140,7 +147,7 @@ func (c command) release(ctx context.Context, client dynamic.Interface, out io.W
 	return err
 }
 
-// start begins the rollout, unless it is under way, once nothing speaks against it.
+// start begins the rollout, if nothing speaks against it.
 func (c command) start(ctx context.Context, runner *strategy.Runner, pods *workload.Workload, plan strategy.Plan, out io.Writer) error {
 	release := strategy.Release{
 		Stable:    strategy.Revision{Version: c.from, Backend: c.app},

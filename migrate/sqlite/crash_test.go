@@ -128,6 +128,7 @@ func (s tellingSession) Renew(ctx context.Context) error {
 
 // write is a client in a process of its own, until it is killed.
 func (c child) write(ctx context.Context, db *sqlite.Database) error {
+	pace := time.Tick(10 * time.Millisecond)
 	for i := 0; ; i++ {
 		for _, statement := range c.Write {
 			if _, err := db.DB().ExecContext(ctx, statement, fmt.Sprintf("%s %d", c.Owner, i)); err != nil {
@@ -135,7 +136,7 @@ func (c child) write(ctx context.Context, db *sqlite.Database) error {
 			}
 		}
 		fmt.Println("wrote", i)
-		time.Sleep(10 * time.Millisecond) // the file has one writer: a client that never pauses starves the rest
+		<-pace
 	}
 }
 

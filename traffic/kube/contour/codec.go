@@ -5,7 +5,6 @@ package contour
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -103,5 +102,3 @@ func (codec) Proof(_ context.Context, _ kube.Reader, o *unstructured.Unstructure
 	}
 	return traffic.Written, nil
 }
-
-var errNobody = errors.New("services: there are none; add that of stable with its port")

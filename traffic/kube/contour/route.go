@@ -15,6 +15,8 @@ import (
 	"github.com/rheostat-go/rheostat/traffic"
 )
 
+var errNobody = errors.New("services: there are none; add that of stable with its port")
+
 // proxy is the routes of an HTTPProxy, told apart.
 type proxy struct {
 	arms   traffic.Arms
@@ -96,11 +98,11 @@ func (p *proxy) share(at int) (candidate traffic.Weight, stranger string, err er
 			part = e.weight
 		}
 	}
-	switch {
-	case sum == 0:
-		return 0, "", errNobody
-	case part == 0 || part == sum:
-		return traffic.Full * traffic.Weight(part/sum), "", nil //nolint:gosec // 0 or 1
+	switch part {
+	case 0:
+		return 0, "", nil
+	case sum:
+		return traffic.Full, "", nil
 	}
 	// Never nothing of something, or the whole of a part.
 	return min(max(traffic.Weight(part*int64(traffic.Full)/sum), 1), traffic.Full-1), "", nil //nolint:gosec // it is less than Full

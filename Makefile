@@ -84,7 +84,7 @@ bench: ## Benchmarks of every module, COUNT times (6), for benchstat
 
 .PHONY: api
 api: ## Rewrite the listings of the exported API under api/
-	go test ./internal/archtest -count 1 -run TestTheExportedAPI -update
+	go test ./internal/archtest -count 1 -run "TestTheExportedAPI|TestWhatEachPackageLinks" -update
 	@git status --short api 2>/dev/null || true
 
 .PHONY: generate

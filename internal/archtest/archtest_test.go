@@ -39,7 +39,7 @@ var listed = sync.OnceValues(func() (w workspace, err error) {
 	if err != nil {
 		return w, err
 	}
-	w.std = map[string]bool{"unsafe": true, "C": true}
+	w.deps, w.std = deps, map[string]bool{"unsafe": true, "C": true}
 	for _, p := range deps {
 		if p.Standard {
 			w.std[p.ImportPath] = true
@@ -49,8 +49,8 @@ var listed = sync.OnceValues(func() (w workspace, err error) {
 })
 
 type workspace struct {
-	packages []archtest.Package
-	std      map[string]bool
+	packages, deps []archtest.Package
+	std            map[string]bool
 }
 
 // written is the same packages as they were written, type-checked.
@@ -113,6 +113,30 @@ func TestStrategyAndTrafficLinkOnlyTheStandardLibrary(t *testing.T) {
 	}
 	if checked != 2 {
 		t.Errorf("found %d of the packages strategy and traffic", checked)
+	}
+}
+
+func TestWhatEachPackageLinksIsListed(t *testing.T) {
+	t.Parallel()
+	w, err := listed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	imported := slices.DeleteFunc(slices.Clone(w.packages), func(p archtest.Package) bool {
+		return p.Name == "main" || p.Module == nil || p.Module.Path != archtest.Module || strings.Contains(p.ImportPath+"/", "/internal/")
+	})
+	const head = "# What a program links when it imports one of these, beside the standard library. make api writes this.\n"
+	got := head + archtest.Linked(imported, w.deps)
+	if script.Update() {
+		write(t, "linked.txt", got)
+		return
+	}
+	want, err := os.ReadFile("linked.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("what packages link is not what linked.txt says (if it is wanted, run make api):\n%s", archtest.APIDiff(strings.Split(string(want), "\n"), strings.Split(got, "\n")))
 	}
 }
 

@@ -158,8 +158,11 @@ func pgroll(path string) method {
 			}
 			return err
 		}
-		if err := run("init"); err != nil {
-			return err
+		// Without a baseline, start says that it wants one, does nothing and ends well.
+		for _, args := range [][]string{{"init"}, {"baseline", "00_baseline", dir, "--yes"}} {
+			if err := run(args...); err != nil {
+				return err
+			}
 		}
 		if err := s.backfill(ctx, func() error { return run("start", file) }); err != nil {
 			return err

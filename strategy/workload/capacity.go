@@ -81,7 +81,7 @@ func writer(d deployment) string {
 
 // arrived is how far the pods of a Deployment are that should have need of them.
 func (x *Workload) arrived(ctx context.Context, d deployment, need int64) (outlook, error) {
-	switch why := d.failure(); {
+	switch why := x.failure(ctx, d); {
 	case why != "":
 		return failed("Deployment %s: %s%s", d.GetName(), why, x.trouble(ctx, d)), nil
 	case d.paused():
@@ -328,11 +328,8 @@ func (x *Workload) trouble(ctx context.Context, d deployment) string {
 	for why, n := range counts {
 		said = append(said, fmt.Sprintf("%d pods: %s", n, why))
 	}
-	for _, c := range field[[]any](d.Object, "status", "conditions") {
-		c, _ := c.(map[string]any)
-		if field[string](c, "type") == "ReplicaFailure" && field[string](c, "status") == "True" {
-			said = append(said, field[string](c, "message"))
-		}
+	if c := d.condition("ReplicaFailure"); field[string](c, "status") == "True" {
+		said = append(said, field[string](c, "message"))
 	}
 	return sorted(said)
 }
@@ -351,11 +348,8 @@ func ailment(pod map[string]any) string {
 			}
 		}
 	}
-	for _, c := range field[[]any](pod, "status", "conditions") {
-		c, _ := c.(map[string]any)
-		if field[string](c, "type") == "PodScheduled" && field[string](c, "status") == "False" {
-			return field[string](c, "reason") + ": " + field[string](c, "message")
-		}
+	if c := condition(pod, "PodScheduled"); field[string](c, "status") == "False" {
+		return field[string](c, "reason") + ": " + field[string](c, "message")
 	}
 	return ""
 }

@@ -48,6 +48,12 @@ type cluster struct {
 	pods     map[string][]*pod // by Deployment
 	pace     func(template string) time.Duration
 	progress map[string]time.Time
+	// complete is the template of a Deployment's last rollout that the controller saw complete:
+	// nobody watches over the deadline of that one any more.
+	complete map[string]string
+	// forgetful controllers miss that a rollout has begun, as they do where their own write
+	// of it meets another.
+	forgetful bool
 
 	// fault is asked before and after every call of a client.
 	fault func(ctx context.Context) error
@@ -61,7 +67,7 @@ type cluster struct {
 func newCluster() *cluster {
 	return &cluster{
 		objects: map[schema.GroupVersionResource]map[string]*unstructured.Unstructured{},
-		pods:    map[string][]*pod{}, progress: map[string]time.Time{}, calls: map[string]int{},
+		pods:    map[string][]*pod{}, progress: map[string]time.Time{}, complete: map[string]string{}, calls: map[string]int{},
 		pace:  func(string) time.Duration { return 0 },
 		fault: func(context.Context) error { return nil },
 		wrote: func(string, *unstructured.Unstructured, *unstructured.Unstructured) {},
@@ -323,6 +329,7 @@ func (r *resource) Delete(ctx context.Context, name string, opts metav1.DeleteOp
 type pod struct {
 	template string // a digest
 	image    string
+	made     time.Time
 	ready    time.Time // when it becomes ready, the zero time never
 	ending   time.Time // when it is gone, the zero time as long as it is wanted
 	// restarted says that it was not ready for a while, which is nobody's fault.
@@ -407,7 +414,7 @@ func (c *cluster) roll(name string) {
 		}
 	}
 	for int64(len(fresh)) < want && int64(len(fresh)+len(old)) < want+surge {
-		p := &pod{template: current, image: imageOf(o.Object)}
+		p := &pod{template: current, image: imageOf(o.Object), made: now}
 		if !strings.HasSuffix(p.image, "broken") {
 			p.ready = now.Add(c.pace(p.image))
 		}
@@ -438,14 +445,22 @@ func (c *cluster) roll(name string) {
 	}
 	if available == int64(len(fresh)) && len(old) == 0 {
 		c.progress[name] = now
+		if available == want {
+			c.complete[name] = current
+		}
 	}
 	status := map[string]any{
 		"observedGeneration": o.GetGeneration(), "replicas": int64(len(fresh) + len(old)), "updatedReplicas": int64(len(fresh)),
 		"availableReplicas": available, "terminatingReplicas": ending,
 	}
-	if now.Sub(c.progress[name]) > deadline {
-		status["conditions"] = []any{map[string]any{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}}
+	progressing := map[string]any{"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}
+	switch {
+	case c.complete[name] == current || c.forgetful && c.complete[name] != "":
+		progressing["reason"] = "NewReplicaSetAvailable"
+	case now.Sub(c.progress[name]) > deadline:
+		progressing["status"], progressing["reason"] = "False", "ProgressDeadlineExceeded"
 	}
+	status["conditions"] = []any{progressing}
 	c.revise(o, current)
 	if digest(o.Object["status"]) != digest(status) {
 		c.edit(deployments, name, "kube-controller-manager", func(o map[string]any) { o["status"] = status })
@@ -522,14 +537,19 @@ func (c *cluster) podObjects(selector labels.Selector) (items []unstructured.Uns
 			continue
 		}
 		for i, p := range c.pods[name] {
-			if p.ready.IsZero() && p.ending.IsZero() {
-				items = append(items, unstructured.Unstructured{Object: map[string]any{
-					"metadata": map[string]any{"name": fmt.Sprintf("%s-%d", name, i)},
-					"status": map[string]any{"containerStatuses": []any{map[string]any{
-						"image": p.image, "state": map[string]any{"waiting": map[string]any{"reason": "ImagePullBackOff"}},
-					}}},
-				}})
+			if !p.ending.IsZero() {
+				continue
 			}
+			status := map[string]any{}
+			switch {
+			case p.ready.IsZero():
+				status["containerStatuses"] = []any{map[string]any{"image": p.image, "state": map[string]any{"waiting": map[string]any{"reason": "ImagePullBackOff"}}}}
+			case p.serves(time.Now()):
+				status["conditions"] = []any{map[string]any{"type": "Ready", "status": "True", "lastTransitionTime": p.ready.UTC().Format(time.RFC3339)}}
+			}
+			items = append(items, unstructured.Unstructured{Object: map[string]any{
+				"metadata": map[string]any{"name": fmt.Sprintf("%s-%d", name, i), "creationTimestamp": p.made.UTC().Format(time.RFC3339)}, "status": status,
+			}})
 		}
 	}
 	return items

@@ -114,20 +114,6 @@ func (d deployment) setRecord(r record) error {
 	return nil
 }
 
-// failure is why the Deployment says that it cannot make progress, "" if it does not say so.
-func (d deployment) failure() string {
-	if !d.observed() {
-		return ""
-	}
-	for _, c := range field[[]any](d.Object, "status", "conditions") {
-		c, _ := c.(map[string]any)
-		if field[string](c, "type") == "Progressing" && field[string](c, "status") == "False" && field[string](c, "reason") == "ProgressDeadlineExceeded" {
-			return "no progress within its deadline"
-		}
-	}
-	return ""
-}
-
 // selects are the labels by which the Deployment knows its pods.
 func (d deployment) selects() map[string]any {
 	return field[map[string]any](d.Object, "spec", "selector", "matchLabels")

@@ -92,6 +92,7 @@ type world struct {
 func newWorld(t *testing.T, seed uint64) *world {
 	t.Helper()
 	w := &world{T: t, cluster: newCluster(), seed: seed, rand: rand.New(rand.NewPCG(seed, 5))}
+	w.forgetful = seed%4 == 0
 	w.router = traffic.NewMemory(traffic.Options{Settle: w.rand.IntN(3)})
 	w.odds = []float64{0, 0.003, 0.01, 0.03}[w.rand.IntN(4)]
 	if w.rand.IntN(3) == 0 {

@@ -161,6 +161,40 @@ func TestACandidateThatNeverGetsReadyGoesHomeAndSaysWhy(t *testing.T) {
 	})
 }
 
+// The controller takes a Deployment for complete that is not: one that is scaled up from 0,
+// and one of whose new template it could not write that it has begun.
+func TestACandidateWhoseDeadlineNobodyWatchesGoesHomeToo(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]func(b *bed){
+		"it was applied with no replicas": func(b *bed) {
+			text := strings.NewReplacer(`"app":"web"`, `"app":"web-candidate"`, `"name":"web"`, `"name":"web-candidate"`, `"replicas":10`, `"replicas":0`, "web:v1", "web:broken")
+			b.put(b.T, deployments, text.Replace(web))
+		},
+		"the controller missed its template": func(b *bed) {
+			if s, err := b.rollout(release("v2")); err != nil {
+				b.Fatal(s, err)
+			}
+			b.forgetful = true
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBed(t, workload.Options{}, strategy.Canary{Target: "web"})
+				before(b)
+				began := time.Now()
+				s, err := b.rollout(release("broken"))
+				if s.Phase != strategy.RolledBack || !strings.Contains(s.Reason, `task "capacity 1%" failed`) {
+					t.Errorf("%v %v %s", err, s.Phase, s.Reason)
+				}
+				if took := time.Since(began); took < 10*time.Minute || took > 16*time.Minute { // the step may take 20
+					t.Errorf("it took %v, and the deadline is 10 minutes", took)
+				}
+				want(t, b.deployment("web-candidate"), "web-candidate 0×web:broken map[app:web-candidate team:shop] [resting]")
+			})
+		})
+	}
+}
+
 func TestASwapKeepsTheOldSideWarmAndThenLetsItRest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -27,6 +27,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/dynamic"
@@ -121,9 +122,8 @@ func (c command) release(ctx context.Context, client dynamic.Interface, out io.W
 		return err
 	}
 	wiring := strategy.Wiring{Routers: map[string]traffic.Router{c.app: pods.Router()}, Tasks: pods.Tasks(plan)}
-	runner, err := strategy.NewRunner(strategy.Config{
-		Store: store, Wire: strategy.Fixed(wiring), Poll: time.Second, Log: slog.New(slog.NewTextHandler(out, nil)),
-	})
+	log := slog.New(slog.NewTextHandler(out, nil))
+	runner, err := strategy.NewRunner(strategy.Config{Store: store, Wire: strategy.Fixed(wiring), Poll: time.Second, Log: log})
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,12 @@ func (c command) release(ctx context.Context, client dynamic.Interface, out io.W
 			return err
 		}
 	}
+	watching, enough := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { c.explain(watching, runner, log) })
 	end, err := runner.Run(ctx, c.app)
+	enough()
+	watch.Wait()
 	if errors.Is(err, context.Canceled) {
 		return errors.New("interrupted; the same command goes on")
 	}
@@ -145,6 +150,21 @@ func (c command) release(ctx context.Context, client dynamic.Interface, out io.W
 		fmt.Fprintf(out, "%s: %v\n", end.Release.Candidate.Version, end.Phase)
 	}
 	return err
+}
+
+// explain says every few seconds what the rollout waits for, where that has changed.
+func (c command) explain(ctx context.Context, runner *strategy.Runner, log *slog.Logger) {
+	for said := ""; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(5 * time.Second):
+		}
+		if e, err := runner.Explain(ctx, c.app); err == nil && e.Summary != said {
+			said = e.Summary
+			log.Info(said)
+		}
+	}
 }
 
 // start begins the rollout, if nothing speaks against it.

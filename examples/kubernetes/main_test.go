@@ -4,18 +4,28 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/rheostat-go/rheostat/strategy"
 	"github.com/rheostat-go/rheostat/strategy/kube/kubetest"
 )
 
+// app is what there is before the first release, beside what splits the traffic.
 const app = `
 apiVersion: apps/v1
 kind: Deployment
@@ -40,63 +50,208 @@ kind: Service
 metadata: {name: web-candidate, namespace: NS}
 spec: {ports: [{port: 80}], selector: {app: web-candidate}}
 ---
+`
+
+// splitters are the objects that -by can name.
+var splitters = map[string]string{
+	"service/shop": `
+apiVersion: v1
+kind: Service
+metadata: {name: shop, namespace: NS}
+spec: {ports: [{port: 80}], selector: {app: web}}
+`,
+	"ingress/web": `
 apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata: {name: web, namespace: NS}
 spec:
   ingressClassName: nginx
   rules: [{host: shop.example.com, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: shop, namespace: NS}
-spec: {ports: [{port: 80}], selector: {app: web}}
-`
+`,
+	"gateway/web": `
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: NS}
+spec: {parentRefs: [{name: public}], rules: [{backendRefs: [{name: web, port: 80}]}]}
+`,
+	"istio/web": `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, namespace: NS}
+spec: {hosts: [shop.example.com], http: [{route: [{destination: {host: web}}]}]}
+`,
+	"traefik/web": `
+apiVersion: traefik.io/v1alpha1
+kind: TraefikService
+metadata: {name: web, namespace: NS}
+spec: {weighted: {services: [{name: web, port: 80}]}}
+`,
+	"contour/web": `
+apiVersion: projectcontour.io/v1
+kind: HTTPProxy
+metadata: {name: web, namespace: NS}
+spec: {virtualhost: {fqdn: shop.example.com}, routes: [{services: [{name: web, port: 80}]}]}
+`,
+}
 
-// TestAVersionIsReleased carries it out on a real control plane.
-func TestAVersionIsReleased(t *testing.T) {
-	t.Parallel()
+// shop is the app in a namespace of its own.
+type shop struct {
+	cluster       *kubetest.Cluster
+	client        dynamic.Interface
+	namespace, by string
+}
+
+func newShop(t *testing.T, by string) shop {
+	t.Helper()
 	cluster := kubetest.Shared(t)
+	cluster.InstallCRDs(t, kubetest.CRDs(t, "gateway", "httproutes"), kubetest.CRDs(t, "istio", "virtualservices", "destinationrules"),
+		kubetest.CRDs(t, "traefik", "traefikservices"), kubetest.CRDs(t, "contour", "httpproxies"))
 	client, err := dynamic.NewForConfig(cluster.Config())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, by := range []string{"service/shop", "ingress/web"} {
+	s := shop{cluster: cluster, client: client, namespace: cluster.Namespace(t), by: by}
+	cluster.Apply(t, strings.ReplaceAll(app+splitters[by], "NS", s.namespace))
+	switch by {
+	case "gateway/web":
+		s.accept(t, schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"}, func(conditions func(...string) []any) map[string]any {
+			return map[string]any{"parents": []any{map[string]any{
+				"parentRef": map[string]any{"name": "public"}, "controllerName": "example.com/gateway", "conditions": conditions("Accepted", "ResolvedRefs"),
+			}}}
+		})
+	case "contour/web":
+		s.accept(t, schema.GroupVersionResource{Group: "projectcontour.io", Version: "v1", Resource: "httpproxies"}, func(conditions func(...string) []any) map[string]any {
+			return map[string]any{"conditions": conditions("Valid")}
+		})
+	}
+	return s
+}
+
+// accept does what the controllers of those objects do that tell when they have taken one up:
+// it says so of each generation.
+func (s shop) accept(t *testing.T, resource schema.GroupVersionResource, status func(conditions func(...string) []any) map[string]any) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	t.Cleanup(func() { cancel(); all.Wait() })
+	api := s.client.Resource(resource).Namespace(s.namespace)
+	all.Go(func() {
+		for last := int64(0); ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+			o, err := api.Get(ctx, "web", metav1.GetOptions{})
+			if err != nil || o.GetGeneration() == last {
+				continue
+			}
+			o.Object["status"] = status(func(kinds ...string) (conditions []any) {
+				for _, kind := range kinds {
+					conditions = append(conditions, map[string]any{
+						"type": kind, "status": "True", "reason": kind, "message": "",
+						"lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": o.GetGeneration(),
+					})
+				}
+				return conditions
+			})
+			if _, err := api.UpdateStatus(ctx, o, metav1.UpdateOptions{}); err == nil {
+				last = o.GetGeneration()
+			}
+		}
+	})
+}
+
+// release runs the command, and tells what it printed where it went wrong.
+func (s shop) release(ctx context.Context, t *testing.T, from, to string, out io.Writer) error {
+	t.Helper()
+	var printed bytes.Buffer
+	began := time.Now()
+	err := run(ctx, []string{
+		"-kubeconfig", s.cluster.Kubeconfig(), "-n", s.namespace, "-by", s.by, "-app", "web", "-image", "web",
+		"-from", from, "-to", to, "-hold", "100ms", "-drain", "1s", "-lag", "1ms",
+	}, io.MultiWriter(&printed, out))
+	t.Logf("%s to %s in %v: %v", from, to, time.Since(began).Round(time.Second), err)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s to %s printed:\n%s", from, to, &printed)
+		}
+	})
+	return err
+}
+
+// deployed are the Deployments: name, replicas and image.
+func (s shop) deployed(t *testing.T) (said string) {
+	t.Helper()
+	for _, name := range []string{"web", "web-candidate"} {
+		o := s.get(t, schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, name)
+		replicas, _, _ := unstructured.NestedInt64(o.Object, "spec", "replicas")
+		containers, _, _ := unstructured.NestedSlice(o.Object, "spec", "template", "spec", "containers")
+		first, _ := containers[0].(map[string]any)
+		said += fmt.Sprintf("%s %d×%v ", name, replicas, first["image"])
+	}
+	return strings.TrimSpace(said)
+}
+
+func (s shop) get(t *testing.T, resource schema.GroupVersionResource, name string) *unstructured.Unstructured {
+	t.Helper()
+	o, err := s.client.Resource(resource).Namespace(s.namespace).Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// TestAVersionIsReleasedAndABrokenOneIsNot carries both out on a real control plane, by each
+// kind of object.
+func TestAVersionIsReleasedAndABrokenOneIsNot(t *testing.T) {
+	t.Parallel()
+	for _, by := range slices.Sorted(maps.Keys(splitters)) {
 		t.Run(by, func(t *testing.T) {
 			t.Parallel()
-			namespace := cluster.Namespace(t)
-			cluster.Apply(t, strings.ReplaceAll(app, "NS", namespace))
-			release := func(from, to string) error {
-				var out strings.Builder
-				err := run(t.Context(), []string{
-					"-kubeconfig", cluster.Kubeconfig(), "-n", namespace, "-by", by, "-app", "web", "-image", "web",
-					"-from", from, "-to", to, "-hold", "100ms", "-drain", "1s", "-lag", "1ms",
-				}, &out)
-				t.Logf("%s to %s: %v\n%s", from, to, err, out.String())
-				return err
-			}
-			deployed := func(want string) {
-				t.Helper()
-				said := ""
-				for _, name := range []string{"web", "web-candidate"} {
-					o, err := client.Resource(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}).Namespace(namespace).Get(t.Context(), name, metav1.GetOptions{})
-					if err != nil {
-						t.Fatal(err)
-					}
-					replicas, _, _ := unstructured.NestedInt64(o.Object, "spec", "replicas")
-					containers, _, _ := unstructured.NestedSlice(o.Object, "spec", "template", "spec", "containers")
-					first, _ := containers[0].(map[string]any)
-					said += fmt.Sprintf("%s %d×%v ", name, replicas, first["image"])
-				}
-				if said != want {
-					t.Errorf("%s, want %s", said, want)
-				}
-			}
-			if err := release("v1", "v2"); err != nil {
+			s := newShop(t, by)
+			if err := s.release(t.Context(), t, "v1", "v2", io.Discard); err != nil {
 				t.Fatal(err)
 			}
-			deployed("web 4×web:v2 web-candidate 0×web:v2 ")
+			if got, want := s.deployed(t), "web 4×web:v2 web-candidate 0×web:v2"; got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+			var outcome *strategy.Outcome
+			if err := s.release(t.Context(), t, "v2", "broken", io.Discard); !errors.As(err, &outcome) || outcome.Phase != strategy.RolledBack {
+				t.Errorf("%v, want that it was rolled back", err)
+			}
+			if got, want := s.deployed(t), "web 4×web:v2 web-candidate 0×web:broken"; got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
 		})
+	}
+}
+
+// interrupting ends a context as soon as something is printed.
+type interrupting struct {
+	at   string
+	stop context.CancelFunc
+}
+
+func (i interrupting) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(i.at)) {
+		i.stop()
+	}
+	return len(p), nil
+}
+
+func TestTheSameCommandGoesOn(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, "ingress/web")
+	ctx, stop := context.WithCancel(t.Context())
+	err := s.release(ctx, t, "v1", "v2", interrupting{`step=25%`, stop})
+	if err == nil || !strings.Contains(err.Error(), "the same command goes on") {
+		t.Fatalf("%v, want that it was interrupted", err)
+	}
+	var out bytes.Buffer
+	if err := s.release(t.Context(), t, "v1", "v2", &out); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(out.String(), "v2: promoted\n") || strings.Contains(out.String(), "run started") {
+		t.Errorf("it did not go on with the run under way:\n%s", &out)
+	}
+	if got, want := s.deployed(t), "web 4×web:v2 web-candidate 0×web:v2"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 

@@ -17,30 +17,13 @@ import (
 	"github.com/rheostat-go/rheostat/traffic"
 )
 
-// deploy stands for starting v2.0.0: what matters here is that its instance registers.
-type deploy struct {
-	migrate.Database
-	migrate.Instance
-}
-
-func (d deploy) Do(ctx context.Context, _ strategy.Ref) error { return d.Register(ctx, d.Instance) }
-
-func (d deploy) Undo(ctx context.Context, _ strategy.Ref) error { return d.Unregister(ctx, d.Instance) }
-
-func (d deploy) Status(ctx context.Context, r strategy.Ref) (strategy.TaskStatus, error) {
-	alive, err := d.Instances(ctx, d.App, time.Minute)
-	if (len(alive) > 0) != r.Back {
-		return strategy.TaskDone, err
-	}
-	return strategy.TaskTodo, err
-}
-
 func main() {
 	ctx := context.Background()
-	db := migrate.NewMemory() // or postgres.New, mysql.New, sqlite.Open
-	m, err := migrate.New(db, migrate.Options{Poll: 10 * time.Millisecond, Observe: func(_ context.Context, e migrate.Event) {
-		if e.Kind == migrate.PhaseEntered {
-			fmt.Println("the change is", e.Phase)
+	web := new(traffic.Memory) // or nginx.New, httpproxy.New, …
+	db := migrate.NewMemory()  // or postgres.New, mysql.New, sqlite.Open
+	m, err := migrate.New(db, migrate.Options{Poll: 10 * time.Millisecond, Observe: func(ctx context.Context, e migrate.Event) {
+		if seen, _ := web.Observe(ctx); e.Kind == migrate.PhaseEntered {
+			fmt.Println("the change is", e.Phase, "with", seen.Route.Split.Candidate, "on v2.0.0")
 		}
 	}})
 	change, err2 := migration.New(m, migrate.Change{
@@ -55,23 +38,18 @@ func main() {
 		log.Fatal(err)
 	}
 	go m.Work(ctx) //nolint:errcheck // here, or in a process of its own, until that ends
-	plan, err := change.Plan(strategy.BlueGreen{Target: "web", Before: []string{"deploy"}, Bake: 400 * time.Millisecond})
-	tasks := change.Tasks()
-	tasks["deploy"] = deploy{db, migrate.Instance{App: "shop", Version: "v2.0.0", ID: "1"}}
-	runner, err2 := strategy.NewRunner(strategy.Config{Store: &strategy.MemoryStore{}, Poll: 10 * time.Millisecond, Wire: strategy.Fixed(strategy.Wiring{
-		Routers: map[string]traffic.Router{"web": loud{new(traffic.Memory)}}, Judges: change.Judges(), Tasks: tasks,
-	})})
-	if err := errors.Join(err, err2); err != nil {
+	plan, err := change.Plan(strategy.BlueGreen{Target: "web", Bake: 400 * time.Millisecond})
+	wiring := strategy.Wiring{Routers: map[string]traffic.Router{"web": web}, Judges: change.Judges(), Tasks: change.Tasks()}
+	runner, err2 := strategy.NewRunner(strategy.Config{Store: &strategy.MemoryStore{}, Poll: 10 * time.Millisecond, Wire: strategy.Fixed(wiring)})
+	// Each instance of v2.0.0 does so when it starts, see migrate.Attend: without one nothing is contracted.
+	err3 := db.Register(ctx, migrate.Instance{App: "shop", Version: "v2.0.0", ID: "1"})
+	if err := errors.Join(err, err2, err3); err != nil {
 		log.Fatal(err)
+	}
+	for _, step := range plan.Lanes[0].Steps {
+		fmt.Println("step", step.Name, "after", step.Before)
 	}
 	_, err = runner.Start(ctx, "shop", strategy.Request{Release: strategy.NewRelease("v1.9.0", "v2.0.0"), Plan: plan})
 	_, err2 = runner.Run(ctx, "shop")
 	fmt.Println("ended:", errors.Join(err, err2))
-}
-
-type loud struct{ traffic.Router } // tells what is asked of it
-
-func (l loud) Apply(ctx context.Context, fence uint64, r traffic.Route) error {
-	fmt.Println(r)
-	return l.Router.Apply(ctx, fence, r)
 }

@@ -6,14 +6,15 @@ package main
 func Example() {
 	main()
 	// Output:
-	// the change is expanding
-	// the change is syncing
-	// the change is backfilling
-	// the change is ready
-	// 0% to v2.0.0, rest to v1.9.0
-	// 0% to v2.0.0, rest to v1.9.0, 1 matches
-	// 100% to v2.0.0, rest to v1.9.0
-	// the change is switched
-	// the change is done
+	// step preview after [expand]
+	// step switch after []
+	// step bake after [switched]
+	// step contract after [contract]
+	// the change is expanding with 0% on v2.0.0
+	// the change is syncing with 0% on v2.0.0
+	// the change is backfilling with 0% on v2.0.0
+	// the change is ready with 0% on v2.0.0
+	// the change is switched with 100% on v2.0.0
+	// the change is done with 100% on v2.0.0
 	// ended: <nil>
 }

@@ -23,7 +23,7 @@ const (
 )
 
 // mutants are sorted by promise.
-var mutants = slices.Concat(rollouts, migrations, servers, bridges)
+var mutants = slices.Concat(rollouts, migrations, servers, bridges, monitors)
 
 var rollouts = []mutant{
 	{

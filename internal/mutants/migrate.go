@@ -15,12 +15,12 @@ const (
 // a case of.
 var migrations = []mutant{
 	{
-		9, "a fenced session works on", "migrate/memory.go",
+		9, "a fenced session works on", "migrate/memory_session.go",
 		"if s.l.fence != s.fence {", "if false {",
 		suite, memory,
 	},
 	{
-		9, "a state need not follow the one before it", "migrate/memory.go",
+		9, "a state need not follow the one before it", "migrate/memory_session.go",
 		"if r.State.Rev+1 != next.Rev {", "if false {",
 		suite, memory,
 	},
@@ -65,7 +65,7 @@ var migrations = []mutant{
 		suite, memory,
 	},
 	{
-		3, "nobody alive is nobody in the way", "migrate/memory.go",
+		3, "nobody alive is nobody in the way", "migrate/memory_session.go",
 		"if len(alive) == 0 && !g.Only {", "if false {",
 		suite, memory,
 	},
@@ -140,7 +140,7 @@ var migrations = []mutant{
 		migrating, traces,
 	},
 	{
-		6, "an order that came before the end of the way back is not heeded", "migrate/memory.go",
+		6, "an order that came before the end of the way back is not heeded", "migrate/memory_session.go",
 		"if r.Order.Forbids(r.State.Phase, next.Phase) {", "if false {",
 		migrating, "TestAnOrderComesBefore",
 	},

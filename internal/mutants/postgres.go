@@ -26,6 +26,21 @@ var servers = []mutant{
 		server, "TestWhatTheServerSays|TestAWalkOutlives",
 	},
 	{
+		9, "a batch does not look where the cursor is", "migrate/postgres/walk.go",
+		" AND position::text = %[2]s%[3]s FOR UPDATE", " AND (position::text = %[2]s OR true)%[3]s FOR UPDATE",
+		server, "TestABatchThatArrivesLate",
+	},
+	{
+		9, "a session knows where the cursor is although a reply was lost", "migrate/postgres/walk.go",
+		"	w.known = false\n	began", "	began",
+		server, "TestABatchWhoseReply",
+	},
+	{
+		9, "a connection that went away without a word is the change's fault", "migrate/postgres/errors.go",
+		"case errors.Is(err, pgconn.ErrConnClosed):", "case false:",
+		server, "TestABatchWhoseReply",
+	},
+	{
 		6, "the server saves the end of the way back over an order", "migrate/postgres/setup.go",
 		"AND coalesce(\"order\" ->> 'want' = 'rolledBack'", "AND false AND coalesce(\"order\" ->> 'want' = 'rolledBack'",
 		server, contract + "what_ends|TestAnEarlierLayout",

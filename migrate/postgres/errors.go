@@ -55,6 +55,8 @@ func wrap(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, pgconn.ErrConnClosed): // all that pgx says of a connection that went away without a word
+		return fmt.Errorf("%w: %w", migrate.ErrLost, err)
 	case !errors.As(err, &e):
 		return fmt.Errorf("postgres: %w", err)
 	case e.Code == codeLive:

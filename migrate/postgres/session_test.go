@@ -4,6 +4,7 @@
 package postgres_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,6 +27,30 @@ type proxy struct {
 	// queries counts messages that ask for something, and silent keeps the server's answers.
 	queries atomic.Int64
 	silent  atomic.Bool
+	// late is the batch to keep, if any is to be, and delays says that one was.
+	late   atomic.Pointer[late]
+	delays atomic.Bool
+}
+
+// late is the next batch of a walk, kept until it is delivered. Its client is sent away.
+type late struct{ deliver, done chan struct{} }
+
+// delay keeps the next batch, and returns what delivers it and waits until the server has done
+// with it.
+func (p *proxy) delay(t *testing.T) (deliver func()) {
+	t.Helper()
+	l := &late{make(chan struct{}), make(chan struct{})}
+	p.late.Store(l)
+	p.delays.Store(true)
+	release := sync.OnceFunc(func() { close(l.deliver) })
+	t.Cleanup(release)
+	return func() {
+		release()
+		select {
+		case <-l.done:
+		case <-t.Context().Done():
+		}
+	}
 }
 
 // before puts a proxy before the server of a URL.
@@ -56,32 +82,60 @@ func (p *proxy) serve() {
 			_ = client.Close()
 			continue
 		}
-		go p.forward(client, server)
-		go p.answer(client, server)
+		ended := make(chan struct{})
+		go p.forward(client, server, ended)
+		go p.answer(client, server, ended)
 	}
 }
 
+// cancelRequest is the code of the message that asks a server to break off what it does for
+// another connection.
+const cancelRequest = 80877102
+
 // forward reads messages: four bytes of length, after a byte of type in all but the first.
-func (p *proxy) forward(client, server net.Conn) {
+func (p *proxy) forward(client, server net.Conn, ended <-chan struct{}) {
 	defer server.Close()
 	for head := 4; ; head = 5 {
 		b := make([]byte, head)
 		if _, err := io.ReadFull(client, b); err != nil {
 			return
 		}
+		b = append(b, make([]byte, max(0, int(binary.BigEndian.Uint32(b[head-4:]))-4))...)
+		if _, err := io.ReadFull(client, b[head:]); err != nil {
+			return
+		}
 		if head == 5 && strings.ContainsRune("QPBE", rune(b[0])) {
 			p.queries.Add(1)
 		}
-		if _, err := server.Write(b); err != nil {
+		if p.delays.Load() && head == 4 && len(b) >= 8 && binary.BigEndian.Uint32(b[4:]) == cancelRequest {
+			return // nor does a network that delays bring this in time
+		}
+		if l := p.late.Load(); l != nil && head == 5 && bytes.Contains(b, []byte("rh_at")) && p.late.CompareAndSwap(l, nil) {
+			p.hold(l, client, server, b, ended)
 			return
 		}
-		if _, err := io.CopyN(server, client, int64(binary.BigEndian.Uint32(b[head-4:]))-4); err != nil {
+		if _, err := server.Write(b); err != nil {
 			return
 		}
 	}
 }
 
-func (p *proxy) answer(client, server net.Conn) {
+// hold keeps a message until it is to be delivered, after its client has gone.
+func (p *proxy) hold(l *late, client, server net.Conn, message []byte, ended <-chan struct{}) {
+	defer close(l.done)
+	_ = client.Close()
+	<-l.deliver
+	if _, err := server.Write(message); err != nil {
+		return
+	}
+	if c, ok := server.(*net.TCPConn); ok {
+		_ = c.CloseWrite() // it ends the connection when it has done what was asked
+	}
+	<-ended
+}
+
+func (p *proxy) answer(client, server net.Conn, ended chan<- struct{}) {
+	defer close(ended)
 	defer client.Close()
 	b := make([]byte, 1<<16)
 	for {
@@ -89,11 +143,8 @@ func (p *proxy) answer(client, server net.Conn) {
 		if err != nil {
 			return
 		}
-		if p.silent.Load() {
-			continue
-		}
-		if _, err := client.Write(b[:n]); err != nil {
-			return
+		if !p.silent.Load() {
+			_, _ = client.Write(b[:n])
 		}
 	}
 }

@@ -33,13 +33,13 @@ func (m *Monitor) back(ctx context.Context, s State) (State, error) {
 		return nil
 	}
 	// A return is decided upon for the revision that was watched. What is open was.
-	deciding := s.Ledger.Open == nil
-	_, err := rollback.Do(ctx, &pinned{Target: m.w.Target, to: s.Revision, deciding: func() bool { return deciding && s.Ledger.Open == nil }}, s.Ledger, o)
+	deciding := func() bool { return s.Ledger.Open == nil }
+	_, err := rollback.Do(ctx, &pinned{Target: m.w.Target, to: s.Revision, deciding: deciding}, s.Ledger, o)
 	var failed *rollback.Error
 	switch {
 	case err == nil, s.over(): // the outcome says how
 		return s, nil
-	case ctx.Err() != nil || !errors.As(err, &failed) || failed.Outcome != rollback.Refused || !errors.Is(err, rollback.ErrRefused):
+	case !errors.As(err, &failed) || failed.Outcome != rollback.Refused || !errors.Is(err, rollback.ErrRefused):
 		return s, fmt.Errorf("monitor: %w", err)
 	}
 	next := s.next()

@@ -116,7 +116,7 @@ func (m *Monitor) Reconcile(ctx context.Context) (State, time.Time, error) {
 		}
 		s = next
 	}
-	if !s.over() && s.Returning && (s.Held == "" || s.Ledger.Open != nil) {
+	if !s.over() && s.Returning && s.Held == "" {
 		s, err = m.back(ctx, s)
 	}
 	if s.over() {
@@ -133,8 +133,8 @@ func (m *Monitor) Run(ctx context.Context) (State, error) {
 		if ctx.Err() != nil {
 			return s, errors.Join(context.Cause(ctx), err)
 		}
-		if err == nil && wake.IsZero() {
-			return s, nil
+		if wake.IsZero() {
+			return s, err
 		}
 		timer := time.NewTimer(time.Until(wake))
 		select {

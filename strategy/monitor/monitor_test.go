@@ -52,7 +52,12 @@ func newSite(t *testing.T) *site {
 	s := &site{t: t, target: rollback.NewMemory(20*time.Second, v1), store: &monitor.MemoryStore{}, judge: &says{verdict: analysis.Pass}}
 	s.watch = monitor.Watch{
 		Service: "shop", Target: s.target, Judges: map[string]analysis.Judge{"errors": s.judge},
-		Observe: func(_ context.Context, st monitor.State) { s.told = append(s.told, st) },
+		Observe: func(_ context.Context, st monitor.State) {
+			if n := len(s.told); n > 0 && st.Rev <= s.told[n-1].Rev {
+				t.Errorf("told of rev %d after %d", st.Rev, s.told[n-1].Rev)
+			}
+			s.told = append(s.told, st)
+		},
 	}
 	if st := s.run(); st.Outcome != monitor.Passed {
 		t.Fatalf("v1: %v", st)
@@ -181,7 +186,8 @@ func TestWhatIsNotKnownIsNeitherGoodNorBad(t *testing.T) {
 	t.Parallel()
 	for name, judge := range map[string]says{
 		"no data": {verdict: analysis.Pending}, "an outage": {err: errors.New("no answer")},
-		"NaN that passes": {verdict: analysis.Pass, value: math.NaN()}, "NaN that fails": {verdict: analysis.Fail, value: math.NaN()},
+		"an error that passes": {verdict: analysis.Pass, err: errors.New("half an answer")}, "an error that fails": {verdict: analysis.Fail, err: errors.New("half an answer")},
+		"NaN that passes": {verdict: analysis.Pass, value: math.NaN()}, "NaN that is safe": {verdict: analysis.Safe, value: math.NaN()}, "NaN that fails": {verdict: analysis.Fail, value: math.NaN()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -93,9 +93,9 @@ func Step(now time.Time, s State, o Observation, l Limits) (State, error) {
 	}
 	missing := o.missing()
 	switch {
-	case s.Healthy >= l.For && len(missing) == 0:
+	case waits == "" && s.Healthy >= l.For && len(missing) == 0:
 		return s.passedAt(now, l)
-	case len(missing) > 0 && waits == "":
+	case waits == "":
 		waits = strings.Join(missing, "; ")
 	}
 	if s.Why = waits; waits == "" {
@@ -153,11 +153,12 @@ func (s *State) harm(o Observation, l Limits, waits string) string {
 // before is not known to hold still.
 func (o Observation) missing() (list []string) {
 	for _, name := range slices.Sorted(slices.Values(o.Judges)) {
-		switch f, ok := o.Findings[name]; {
+		f, ok := o.Findings[name]
+		switch f = f.Sound(); {
 		case !ok:
 			list = append(list, name+" has no answer")
-		case f.Sound().Verdict != analysis.Pass && f.Verdict != analysis.Safe:
-			list = append(list, fmt.Sprintf("%s is %v: %s", name, f.Sound().Verdict, f.Sound().Reason))
+		case f.Verdict != analysis.Pass && f.Verdict != analysis.Safe:
+			list = append(list, fmt.Sprintf("%s is %v: %s", name, f.Verdict, f.Reason))
 		}
 	}
 	return list

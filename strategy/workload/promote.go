@@ -218,7 +218,7 @@ func admitted(o interface{ GetAnnotations() map[string]string }) (fence uint64) 
 // releaseLook is how far the arm without traffic is from resting, and the other from being
 // nobody's.
 func (x *Workload) releaseLook(ctx context.Context, r strategy.Ref) (outlook, error) {
-	if r.Back {
+	if r.Back { // what Plan makes has committed by now; a plan by hand may not have
 		return x.stableLook(ctx, r)
 	}
 	stable, candidate, found, err := x.pair(ctx, r.Release.Arms())

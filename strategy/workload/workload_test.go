@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -178,6 +180,7 @@ func TestACandidateWhoseDeadlineNobodyWatchesGoesHomeToo(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				b := newBed(t, workload.Options{}, strategy.Canary{Target: "web"})
 				before(b)
@@ -223,6 +226,44 @@ func TestASwapKeepsTheOldSideWarmAndThenLetsItRest(t *testing.T) {
 		want(t, b.deployment("web"), "web 10×web:v3 map[app:web team:shop] []")
 		want(t, b.deployment("green"), "green 0×web:v2 map[app:green team:shop] [resting]")
 	})
+}
+
+// TestAnEndThatWasNotCommittedToIsTakenBack is of plans by hand, or frozen before plans committed
+// there: the tasks can be named by anybody. They are aborted as stable is being changed.
+func TestAnEndThatWasNotCommittedToIsTakenBack(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		end     workload.End
+		task    string
+		changes func(web *unstructured.Unstructured) bool
+	}{
+		"a release":   {workload.Swap, workload.ReleaseTask, func(web *unstructured.Unstructured) bool { return replicasOf(web.Object) < 10 }},
+		"a promotion": {workload.Promote, workload.PromoteTask, func(web *unstructured.Unstructured) bool { return imageOf(web.Object) == "web:v2" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := newBed(t, workload.Options{End: c.end}, strategy.BlueGreen{Target: "web", Bake: 10 * time.Minute, PreviewHold: time.Minute})
+				steps := &b.plan.Lanes[0].Steps
+				commit := slices.IndexFunc(*steps, func(s strategy.Step) bool { return s.Commit })
+				*steps = slices.Insert(*steps, commit, strategy.Step{Name: "by hand", Before: []string{c.task}})
+				var aborted sync.Once
+				b.wrote = func(manager string, _, after *unstructured.Unstructured) {
+					if after.GetName() == "web" && manager == "rheostat" && c.changes(after) {
+						aborted.Do(func() {
+							go b.runner.Abort(b.Context(), "shop", "ann", "not this one") //nolint:errcheck // what comes of it is looked at below
+						})
+					}
+				}
+				s, err := b.rollout(release("v2"))
+				if !errors.Is(err, strategy.ErrRolledBack) || s.Cause != strategy.CauseAbort {
+					t.Fatalf("%v: %v %+v", err, s.Phase, s.Recent)
+				}
+				want(t, b.deployment("web"), "web 10×web:v1 map[app:web team:shop] []")
+				want(t, b.deployment("web-candidate"), "web-candidate 0×web:v2 map[app:web-candidate team:shop] [resting]")
+			})
+		})
+	}
 }
 
 const config = `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"web"},"data":{"colour":"%s"}}`

@@ -162,7 +162,7 @@ func (c command) explain(ctx context.Context, runner *strategy.Runner, log *slog
 		}
 		if e, err := runner.Explain(ctx, c.app); err == nil && e.Summary != said {
 			said = e.Summary
-			log.Info(said)
+			log.Info("waiting", "for", said)
 		}
 	}
 }

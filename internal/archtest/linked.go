@@ -40,7 +40,7 @@ func Linked(packages, all []Package) string {
 	}) {
 		slices.Sort(importers[modules])
 		fmt.Fprintf(&text, "\n%d modules: %s\n", count(modules), strings.Join(importers[modules], " "))
-		for _, m := range strings.Fields(modules) {
+		for m := range strings.FieldsSeq(modules) {
 			fmt.Fprintf(&text, "\t%s\n", m)
 		}
 	}

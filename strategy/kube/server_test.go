@@ -17,7 +17,6 @@ import (
 // TestConformanceOnARealAPIServer is against the CRD as it is shipped, whose schema the fake
 // does not check; and while replies of writes are lost and writes refused.
 func TestConformanceOnARealAPIServer(t *testing.T) {
-	t.Parallel()
 	cluster := kubetest.Start(t, kubetest.Options{APIOnly: true})
 	cluster.InstallCRDs(t, kube.CRD())
 	cluster.Apply(t, kube.AdmissionPolicy())

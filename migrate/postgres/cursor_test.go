@@ -41,6 +41,15 @@ func (g *ground) cursor() (text string) {
 	return text
 }
 
+// onceEach goes on to the end, after which each of n rows of users was done once.
+func (g *ground) onceEach(b migrate.BatchOrder, n int64) {
+	g.Helper()
+	if last := g.walkShard(b); last.Progress.Rows != n {
+		g.Errorf("%+v", last.Progress)
+	}
+	g.is("SELECT count(*) FROM users WHERE hits <> 1", 0)
+}
+
 // bare is a walk over users whose rows do not tell which are done, where the method can do without:
 // one that moves rows about cannot.
 func bare(method string) migrate.BatchOrder {
@@ -76,10 +85,7 @@ func TestABatchThatArrivesLateDoesNothing(t *testing.T) {
 			if after := g.cursor(); after != before {
 				t.Errorf("the cursor was %s, and is %s", before, after)
 			}
-			if last := g.walkShard(b); last.Progress.Rows != n {
-				t.Errorf("%+v", last.Progress)
-			}
-			g.is("SELECT count(*) FROM users WHERE hits <> 1", 0)
+			g.onceEach(b, n)
 		})
 	}
 }
@@ -104,10 +110,7 @@ func TestABatchWhoseReplyIsLostIsDone(t *testing.T) {
 			if _, err := g.s.Batch(t.Context(), b); err != nil {
 				t.Fatalf("the next: %v", err)
 			}
-			if last := g.walkShard(b); last.Progress.Rows != n {
-				t.Errorf("%+v", last.Progress)
-			}
-			g.is("SELECT count(*) FROM users WHERE hits <> 1", 0)
+			g.onceEach(b, n)
 		})
 	}
 }

@@ -38,21 +38,31 @@ func (x *Workload) failure(ctx context.Context, d deployment) string {
 	case field[string](progress, "reason") != "NewReplicaSetAvailable" || d.available() >= d.replicas():
 		return ""
 	}
-	moved, ok := x.moved(ctx, d)
-	if deadline, limited := d.deadline(); ok && limited && time.Since(moved) > deadline {
+	deadline, limited := d.deadline()
+	written := d.written()
+	if !limited || time.Since(written) <= deadline {
+		return "" // whatever its pods did, they did it later
+	}
+	if moved, ok := x.moved(ctx, d, written); ok && time.Since(moved) > deadline {
 		return noProgress
 	}
 	return ""
 }
 
-// moved is when something happened last to what a Deployment should be or to its pods, by the clock of
-// the API server; false if that is not known.
-func (x *Workload) moved(ctx context.Context, d deployment) (last time.Time, ok bool) {
+// written is when somebody last wrote what the Deployment should be, by the clock of the API
+// server; the zero time if that is not known.
+func (d deployment) written() (last time.Time) {
 	for _, path := range [][]string{{"spec", "replicas"}, {"spec", "template"}} {
 		if w, ok := kube.LastWrite(d.GetManagedFields(), path...); ok && w.At.After(last) {
 			last = w.At
 		}
 	}
+	return last
+}
+
+// moved is the later of a time and of when something happened last to the pods of a Deployment;
+// false if that is not known.
+func (x *Workload) moved(ctx context.Context, d deployment, last time.Time) (time.Time, bool) {
 	selector, err := d.selector()
 	if err != nil {
 		return last, false

@@ -265,6 +265,8 @@ func TestNginxIsReloadedOnlyWhenItMust(t *testing.T) {
 				t.Errorf("after Apply %d: %d reloads, want %d", n+1, got, tt.reloads)
 			}
 			eventuallySeen(t, r, tt.route, r.Caps().Evidence)
+			// An old worker that still answers is a reason to tell nginx once more.
+			routertest.Eventually(t, "the old workers to go", s.handedOver)
 		}
 	}
 }

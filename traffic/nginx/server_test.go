@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -153,6 +154,18 @@ func (s *server) kill() {
 	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
 	_ = s.cmd.Wait()
 	_ = os.Remove(s.pid())
+}
+
+// handedOver is nil once nginx has as many workers as it is configured to have.
+func (s *server) handedOver() error {
+	text, err := exec.Command("pgrep", "-c", "-P", strconv.Itoa(s.cmd.Process.Pid)).Output()
+	if err != nil {
+		return fmt.Errorf("pgrep: %w", err)
+	}
+	if n := strings.TrimSpace(string(text)); n != "2" {
+		return fmt.Errorf("nginx has %s workers", n)
+	}
+	return nil
 }
 
 // status is what the status server answers.

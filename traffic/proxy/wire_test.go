@@ -276,6 +276,7 @@ func TestAConnectionThatDiesIdleCostsAGetNothing(t *testing.T) {
 func TestWhatNobodyAskedForIsNobodysAnswer(t *testing.T) {
 	t.Parallel()
 	const stray = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen"
+	sent := make(chan struct{}, 10)
 	late := wire(t, func(conn net.Conn, in *bufio.Reader) {
 		for {
 			if _, err := http.ReadRequest(in); err != nil {
@@ -284,6 +285,7 @@ func TestWhatNobodyAskedForIsNobodysAnswer(t *testing.T) {
 			fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmine")
 			time.Sleep(time.Millisecond) // so that it is another packet
 			fmt.Fprint(conn, stray)
+			sent <- struct{}{}
 		}
 	})
 	atOnce := wire(t, always("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmine"+stray))
@@ -295,7 +297,8 @@ func TestWhatNobodyAskedForIsNobodysAnswer(t *testing.T) {
 				t.Fatalf("%s: the client got %q", name, body)
 			}
 			if name == "late" {
-				time.Sleep(5 * time.Millisecond) // until it is there; before, nobody could know
+				<-sent // before, nobody could know of it
+				time.Sleep(5 * time.Millisecond)
 			}
 		}
 	}

@@ -253,7 +253,7 @@ func (t *turn) finish() {
 	switch {
 	case home == 0:
 		t.end(Promoted, RunPromoted, "")
-		t.s.LastGood = t.s.Release.Candidate
+		t.s.LastGood = t.s.Serving()
 		t.s.Quarantine = slices.DeleteFunc(t.s.Quarantine, func(q Quarantined) bool {
 			return q.Revision.Identity() == t.s.Release.Candidate.Identity()
 		})

@@ -68,7 +68,7 @@ type State struct {
 	// Next is the run that begins when this one has gone home.
 	Next Next `json:"next,omitzero"`
 
-	// LastGood is the last revision that finished its rollout, bake included.
+	// LastGood is what served when a rollout was last finished, bake included.
 	LastGood Revision `json:"lastGood,omitzero"`
 	// Quarantine lists revisions that were sent home, newest first.
 	Quarantine []Quarantined `json:"quarantine,omitempty"`
@@ -181,6 +181,30 @@ type Quarantined struct {
 
 // Active reports whether a run is under way.
 func (s State) Active() bool { return s.Phase == Progressing || s.Phase == RollingBack }
+
+// Serving is the revision that serves, or served before this run as long as home has not
+// moved, on the backend that it is on: where a task has given stable's backend the
+// candidate's code and the dials were turned back, that is stable's. It is the zero
+// Revision where there was no run.
+func (s State) Serving() Revision {
+	if s.Phase != Promoted && !s.Committed {
+		return s.Release.Stable
+	}
+	serving := s.Release.Candidate
+	for _, t := range s.Targets {
+		if t.Route.Serves() != s.Release.Stable.Arm() {
+			return serving
+		}
+	}
+	switch {
+	case len(s.Targets) == 0:
+	case s.Committed:
+		serving.Backend = s.Release.Stable.Arm()
+	default:
+		serving = s.Release.Stable // the candidate was only looked at, and nobody depends on it
+	}
+	return serving
+}
 
 // Err is nil while a run is under way and after a promotion, and an *Outcome otherwise.
 func (s State) Err() error {

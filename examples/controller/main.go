@@ -29,7 +29,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -105,7 +104,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	controller, err := kube.NewController(client, kube.ControllerOptions{
 		Options:  kube.Options{Namespace: *namespace, Resource: rollouts, Kind: "Rollout"},
 		Request:  r.request,
-		Config:   strategy.Config{Wire: r.wire, Poll: *poll, Log: log},
+		Wire:     r.wire,
+		Config:   strategy.Config{Poll: *poll, Log: log},
 		Sharding: kube.Sharding{Shards: 16, Namespace: *namespace, Name: "rollouts", Lease: *lease},
 	})
 	if err != nil {
@@ -123,9 +123,8 @@ func serve(ctx context.Context, controller *kube.Controller, address string, log
 	log.Info("listening", "address", listener.Addr().String())
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		// Any name will do: what is asked is whether the API server lets us read.
-		if _, err := controller.Store().Load(r.Context(), "readyz"); err != nil {
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := controller.Ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		}
 	})
@@ -149,10 +148,8 @@ type rollout struct {
 		Hold, Drain metav1.Duration
 		Approve     bool
 	}
-	Status struct{ State string }
-	state  strategy.State
-	pods   *workload.Workload
-	plan   strategy.Plan
+	pods *workload.Workload
+	plan strategy.Plan
 }
 
 // releases reads rollouts. It keeps nothing: a replica that takes over knows as much.
@@ -166,11 +163,6 @@ func (r releases) read(object *unstructured.Unstructured) (x rollout, err error)
 	text, err := json.Marshal(object.Object)
 	if err := errors.Join(err, json.Unmarshal(text, &x)); err != nil {
 		return x, err
-	}
-	if x.Status.State != "" {
-		if x.state, err = strategy.DecodeState([]byte(x.Status.State)); err != nil {
-			return x, err
-		}
 	}
 	router, err := r.router(x.Spec.Traffic)
 	if err != nil {
@@ -197,20 +189,17 @@ func (r releases) read(object *unstructured.Unstructured) (x rollout, err error)
 }
 
 // request is the release that an object asks for: from the side that serves to the other.
-func (r releases) request(object *unstructured.Unstructured) (strategy.Request, bool, error) {
-	x, err := r.read(object)
+func (r releases) request(_ context.Context, now kube.Rollout) (strategy.Request, bool, error) {
+	x, err := r.read(now.Object)
 	if err != nil || x.Spec.Candidate == (strategy.Revision{}) {
 		return strategy.Request{}, false, err
 	}
-	blue, green := object.GetName()+"-blue", object.GetName()+"-green"
+	blue, green := now.Object.GetName()+"-blue", now.Object.GetName()+"-green"
 	release := strategy.Release{Stable: x.Spec.Stable, Candidate: x.Spec.Candidate}
-	release.Stable.Backend = cmp.Or(release.Stable.Backend, blue)
-	switch {
-	case x.state.Phase == strategy.Promoted || x.state.Committed:
-		release.Stable = x.state.Release.Candidate
-	case x.state.Phase != strategy.Idle:
-		release.Stable = x.state.Release.Stable
+	if now.State.Phase != strategy.Idle {
+		release.Stable = now.State.Serving()
 	}
+	release.Stable.Backend = cmp.Or(release.Stable.Backend, blue)
 	if release.Candidate.Backend = green; release.Stable.Backend == green {
 		release.Candidate.Backend = blue
 	}
@@ -219,18 +208,15 @@ func (r releases) request(object *unstructured.Unstructured) (strategy.Request, 
 
 // wire is what the plans of a Rollout refer to by name. The judges of its checks would be
 // here, too.
-func (r releases) wire(ctx context.Context, service string) (strategy.Wiring, error) {
-	object, err := r.client.Resource(rollouts).Namespace(r.namespace).Get(ctx, service, metav1.GetOptions{})
+func (r releases) wire(_ context.Context, now kube.Rollout) (strategy.Wiring, error) {
+	x, err := r.read(now.Object)
 	if err != nil {
 		return strategy.Wiring{}, err
 	}
-	x, err := r.read(object)
-	if err != nil {
-		return strategy.Wiring{}, err
-	}
-	tasks := x.pods.Tasks(x.plan)
-	maps.Copy(tasks, x.pods.Tasks(x.state.Plan.Plan())) // a run keeps the plan that it began with
-	return strategy.Wiring{Routers: map[string]traffic.Router{service: x.pods.Router()}, Tasks: tasks}, nil
+	return strategy.Wiring{
+		Routers: map[string]traffic.Router{now.Service: x.pods.Router()},
+		Tasks:   x.pods.Tasks(x.plan, now.State.Plan.Plan()), // a run keeps the plan that it began with
+	}, nil
 }
 
 // router turns what spec.traffic names. An arm is a Service; where a Service is turned, it is

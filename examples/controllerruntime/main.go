@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -69,9 +68,9 @@ func add(m manager.Manager, cluster *rest.Config, c strategy.Config) error {
 	if err != nil {
 		return err
 	}
-	c.Wire, c.Log = wire(client), slog.New(logr.ToSlogHandler(m.GetLogger()))
+	c.Log = slog.New(logr.ToSlogHandler(m.GetLogger()))
 	// Of all namespaces, so that a service is named "namespace/name", as a Request prints.
-	rollouts, err := kube.NewController(client, kube.ControllerOptions{Config: c})
+	rollouts, err := kube.NewController(client, kube.ControllerOptions{Config: c, Wire: wire(client)})
 	if err != nil {
 		return err
 	}
@@ -91,10 +90,10 @@ func add(m manager.Manager, cluster *rest.Config, c strategy.Config) error {
 }
 
 // wire gives each Rollout the Service of its name.
-func wire(client dynamic.Interface) func(context.Context, string) (strategy.Wiring, error) {
-	return func(_ context.Context, service string) (strategy.Wiring, error) {
-		namespace, name, _ := strings.Cut(service, "/")
-		router, err := routers.NewService(client, namespace, name, routers.ServiceOptions{})
+func wire(client dynamic.Interface) func(context.Context, kube.Rollout) (strategy.Wiring, error) {
+	return func(_ context.Context, r kube.Rollout) (strategy.Wiring, error) {
+		name := r.Object.GetName()
+		router, err := routers.NewService(client, r.Object.GetNamespace(), name, routers.ServiceOptions{})
 		return strategy.Wiring{Routers: map[string]traffic.Router{name: router}}, err
 	}
 }

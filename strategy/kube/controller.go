@@ -27,31 +27,7 @@ import (
 // finalizer keeps an object until its rollout is home.
 const finalizer = "rheostat.dev/rollout"
 
-const (
-	defaultWorkers = 8
-	defaultPoll    = 5 * time.Second
-	firstRetry     = 50 * time.Millisecond
-)
-
-// ControllerOptions says what a Controller works on, and how.
-type ControllerOptions struct {
-	// Options are those of the Store.
-	Options
-	// Config is the Runner's. Wire is required; Store and Intent are set by the Controller,
-	// and an observer that writes Events is added. Poll is how often a rollout that is
-	// under way is looked at when nothing else is due.
-	Config strategy.Config
-	// Request is what an object asks for, and false if nothing. An error is shown in the
-	// object, and not tried again before the object is changed. nil is RequestOf.
-	Request func(object *unstructured.Unstructured) (strategy.Request, bool, error)
-	// Sharding shares the services among replicas. The zero Sharding does not.
-	Sharding Sharding
-	// Workers is how many rollouts may have a turn at the same time. 0 is 8.
-	Workers int
-	// Orphan lets an object be deleted in the middle of its rollout, which leaves the
-	// traffic where it is. Otherwise a finalizer holds it until the rollout is home.
-	Orphan bool
-}
+const firstRetry = 50 * time.Millisecond
 
 // Controller carries out every rollout of which there is an object. Run is for a program
 // that is a controller; Reconcile is for one that has a queue of its own, such as
@@ -74,41 +50,14 @@ func NewController(client dynamic.Interface, o ControllerOptions) (*Controller, 
 	if err != nil {
 		return nil, err
 	}
-	if o.Config.Store != nil || o.Config.Intent != nil {
-		return nil, errors.New("strategy/kube: ControllerOptions.Config.Store or Intent is set; the Controller brings its own")
-	}
-	if o.Config.Wire == nil {
-		return nil, errors.New("strategy/kube: ControllerOptions.Config.Wire is nil; use strategy.Fixed for one wiring")
-	}
-	if o.Workers < 0 {
-		return nil, errors.New("strategy/kube: ControllerOptions.Workers is negative; 0 is 8")
-	}
-	if o.Sharding, err = o.Sharding.check(); err != nil {
+	if o, err = o.check(); err != nil {
 		return nil, err
-	}
-	if o.Workers == 0 {
-		o.Workers = defaultWorkers
-	}
-	if o.Request == nil {
-		o.Request = RequestOf
-	}
-	if o.Config.Poll == 0 {
-		o.Config.Poll = defaultPoll
-	}
-	if o.Config.Log == nil {
-		o.Config.Log = slog.New(slog.DiscardHandler)
 	}
 	c := &Controller{client: client, options: o, store: store, log: o.Config.Log}
 	config := o.Config
 	config.Store, config.Intent = store, store.Intent
 	config.Observers = append(slices.Clone(config.Observers), store.Events())
-	config.Wire = func(ctx context.Context, service string) (strategy.Wiring, error) {
-		w, err := o.Config.Wire(ctx, service)
-		if t := turnOf(ctx, store); t != nil && err == nil {
-			w = t.watch(w)
-		}
-		return w, err
-	}
+	config.Wire = c.wire
 	if c.runner, err = strategy.NewRunner(config); err != nil {
 		return nil, err
 	}
@@ -117,6 +66,40 @@ func NewController(client dynamic.Interface, o ControllerOptions) (*Controller, 
 		c.shards = newShards(client, o.Sharding, c.log, c.gained)
 	}
 	return c, nil
+}
+
+// wire asks for the wiring of a service, and lets the turn note what it answers.
+func (c *Controller) wire(ctx context.Context, service string) (strategy.Wiring, error) {
+	object, err := c.store.object(ctx, service)
+	if err != nil {
+		return strategy.Wiring{}, err
+	}
+	state, err := c.store.Load(ctx, service)
+	if err != nil {
+		return strategy.Wiring{}, err
+	}
+	if object == nil {
+		at, err := c.store.locate(service)
+		if err != nil {
+			return strategy.Wiring{}, err
+		}
+		object = &unstructured.Unstructured{}
+		object.SetNamespace(at.namespace)
+		object.SetName(at.name)
+	}
+	w, err := c.options.Wire(ctx, Rollout{service, object, state})
+	if t := turnOf(ctx, c.store); t != nil && err == nil {
+		w = t.watch(w)
+	}
+	return w, err
+}
+
+// Ready is nil once Run knows of every object, as a readiness probe wants to hear.
+func (c *Controller) Ready() error {
+	if !c.objects.HasSynced() {
+		return errors.New("strategy/kube: the objects are not known yet: Run has not begun, or may not list and watch them")
+	}
+	return nil
 }
 
 // Store is where the states are.

@@ -62,7 +62,8 @@ func (r *rig) says(service string, v analysis.Verdict) {
 	r.verdict[service] = v
 }
 
-func (r *rig) wire(_ context.Context, service string) (strategy.Wiring, error) {
+func (r *rig) wire(_ context.Context, x kube.Rollout) (strategy.Wiring, error) {
+	service := x.Service
 	judge := analysis.JudgeFunc(func(_ context.Context, c analysis.Check) (analysis.Finding, error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -76,7 +77,7 @@ func (r *rig) wire(_ context.Context, service string) (strategy.Wiring, error) {
 }
 
 func (r *rig) options() kube.ControllerOptions {
-	return kube.ControllerOptions{Options: kube.Options{Namespace: "prod"}, Config: strategy.Config{Wire: r.wire}}
+	return kube.ControllerOptions{Options: kube.Options{Namespace: "prod"}, Wire: r.wire}
 }
 
 // start runs a controller until stop is called.
@@ -253,6 +254,29 @@ func TestAnotherCandidateTakesThePlaceOfOneUnderWay(t *testing.T) {
 	})
 }
 
+// TestAReleaseAfterOneThatWasPromotedInPlace has plans that give stable's backend the
+// candidate's code at the end, so that every candidate has the same backend.
+func TestAReleaseAfterOneThatWasPromotedInPlace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		stop := r.start(r.options())
+		defer stop()
+		const plan = `{"lanes":[{"name":"web","steps":[
+			{"set":[{"target":"web","split":{"candidate":"100%"}}],"hold":"1m"},
+			{"name":"promote","commit":true},
+			{"set":[{"target":"web","split":{}}],"hold":"1m"}]}]}`
+		r.createWith("web", "v1", "v2", plan)
+		for _, version := range []string{"v2", "v3", "v4"} {
+			edit(t, r.client, "web", fmt.Sprintf(`{"spec":{"stable":{"version":"v1","backend":"prod"},"candidate":{"version":%q,"backend":"preview"}}}`, version))
+			r.until(version+" is promoted", func() bool {
+				candidate, _, _ := unstructured.NestedString(r.get("web").Object, "status", "candidate")
+				return candidate == version && r.phase("web") == "promoted"
+			})
+		}
+	})
+}
+
 func TestAHoldAndAnAbortInTheSpecAreObeyed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -333,14 +357,14 @@ func TestReplicasShareTheRolloutsAndTakeOverFromOneThatDies(t *testing.T) {
 		replica := func(id string) kube.ControllerOptions {
 			o := r.options()
 			o.Sharding = kube.Sharding{Shards: 6, Namespace: "prod", Name: "rheostat", Identity: id}
-			o.Config.Wire = func(ctx context.Context, service string) (strategy.Wiring, error) {
+			o.Wire = func(ctx context.Context, x kube.Rollout) (strategy.Wiring, error) {
 				mu.Lock()
-				if turns[service] == nil {
-					turns[service] = map[string]bool{}
+				if turns[x.Service] == nil {
+					turns[x.Service] = map[string]bool{}
 				}
-				turns[service][id] = true
+				turns[x.Service][id] = true
 				mu.Unlock()
-				return r.wire(ctx, service)
+				return r.wire(ctx, x)
 			}
 			return o
 		}
@@ -473,7 +497,8 @@ func TestControllerOptionsThatCannotWorkAreNamed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	for want, change := range map[string]func(*kube.ControllerOptions){
-		"Config.Wire":   func(o *kube.ControllerOptions) { o.Config.Wire = nil },
+		"Options.Wire":  func(o *kube.ControllerOptions) { o.Wire = nil },
+		"Config.Wire":   func(o *kube.ControllerOptions) { o.Config.Wire = strategy.Fixed(strategy.Wiring{}) },
 		"Config.Store":  func(o *kube.ControllerOptions) { o.Config.Store = &strategy.MemoryStore{} },
 		"Workers":       func(o *kube.ControllerOptions) { o.Workers = -1 },
 		"Sharding.Name": func(o *kube.ControllerOptions) { o.Sharding.Shards = 2 },

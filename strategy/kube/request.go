@@ -14,9 +14,9 @@ import (
 	"github.com/rheostat-go/rheostat/strategy"
 )
 
-// RequestOf is what a Rollout's spec asks for, and false if it asks for nothing.
-func RequestOf(object *unstructured.Unstructured) (strategy.Request, bool, error) {
-	spec, err := SpecOf(object)
+// RequestOf is what the spec of a Rollout asks for, and false if it asks for nothing.
+func RequestOf(_ context.Context, r Rollout) (strategy.Request, bool, error) {
+	spec, err := SpecOf(r.Object)
 	if err != nil || spec.Candidate == (strategy.Revision{}) {
 		return strategy.Request{}, false, err
 	}
@@ -36,16 +36,16 @@ type refusal struct {
 
 // begin starts the run that the object asks for, if it is not under way or over.
 func (c *Controller) begin(ctx context.Context, service string, object *unstructured.Unstructured) (asked bool, no refusal, err error) {
-	request, asked, err := c.options.Request(object)
+	s, err := c.store.Load(ctx, service)
+	if err != nil {
+		return true, refusal{}, err
+	}
+	request, asked, err := c.options.Request(ctx, Rollout{service, object, s})
 	if err != nil {
 		return true, refusal{err: err}, nil
 	}
 	if !asked {
 		return false, refusal{}, nil
-	}
-	s, err := c.store.Load(ctx, service)
-	if err != nil {
-		return true, refusal{}, err
 	}
 	spec, err := SpecOf(object)
 	if err != nil {
@@ -62,7 +62,7 @@ func (c *Controller) begin(ctx context.Context, service string, object *unstruct
 	}
 	named := request.Release.Stable
 	if s.Phase != strategy.Idle {
-		request.Release.Stable = serving(s)
+		request.Release.Stable = s.Serving()
 	}
 	_, err = c.runner.Start(ctx, service, request)
 	if errors.Is(err, strategy.ErrNotHome) && named != (strategy.Revision{}) && named != request.Release.Stable {
@@ -83,20 +83,12 @@ func wanted(s strategy.State, r strategy.Request) bool {
 		return !s.Next.Release.Candidate.Is(candidate)
 	case s.Active():
 		return !same && !candidate.Is(s.Release.Stable) // the intent sends it home already
-	case candidate.Is(serving(s)):
+	case candidate.Is(s.Serving()):
 		return false
 	case same:
 		return r.Override.By != "" || s.Cause == strategy.CauseSuperseded
 	}
 	return true
-}
-
-// serving is what a state knows to be home.
-func serving(s strategy.State) strategy.Revision {
-	if s.Phase == strategy.Promoted || s.Committed {
-		return s.Release.Candidate
-	}
-	return s.Release.Stable
 }
 
 // askAgain is when a refusal that may pass by itself is put to the test again.

@@ -21,9 +21,9 @@ const (
 	ReleaseTask  = "release"
 )
 
-// Tasks are the tasks that a plan names, those of Plan and those of a run's frozen plan
-// alike. Names that are not of this Workload are left out.
-func (x *Workload) Tasks(plan strategy.Plan) map[string]strategy.Task {
+// Tasks are the tasks that plans name: what a new run will begin with, and the frozen
+// ones of runs under way. Names that are not of this Workload are left out.
+func (x *Workload) Tasks(plans ...strategy.Plan) map[string]strategy.Task {
 	tasks := map[string]strategy.Task{}
 	add := func(names []string) {
 		for _, name := range names {
@@ -32,10 +32,12 @@ func (x *Workload) Tasks(plan strategy.Plan) map[string]strategy.Task {
 			}
 		}
 	}
-	add(plan.Back.Before)
-	for _, lane := range plan.Lanes {
-		for _, step := range lane.Steps {
-			add(step.Before)
+	for _, plan := range plans {
+		add(plan.Back.Before)
+		for _, lane := range plan.Lanes {
+			for _, step := range lane.Steps {
+				add(step.Before)
+			}
 		}
 	}
 	return tasks

@@ -18,7 +18,7 @@ import (
 // long, and what it has written of the log, which the next commit of anybody has to wait for, is
 // less than a megabyte. So batches are short and many; the time between them is the writers'.
 func (d *Database) DefaultThrottle() migrate.Throttle {
-	return migrate.Throttle{Batch: 10 * time.Millisecond, Duty: 0.6}
+	return migrate.Throttle{Batch: 10 * time.Millisecond, Duty: 0.8}
 }
 
 // gauge is what a session has felt of the load, most of it while a batch ran. It is safe for

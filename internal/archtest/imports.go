@@ -55,6 +55,10 @@ var importRules = []importRule{
 		Why: "a test package knows its parent and what its parent's interface is made of",
 	},
 	{
+		From: []string{"strategy/monitor/monitortest"}, Own: []string{"strategy/monitor", "rollback", "analysis"}, Clients: 0,
+		Why: "a test package knows its parent and what its parent's interface is made of",
+	},
+	{
 		From: []string{"*/*test", "*/*test/..."}, Own: []string{"PARENT", "*/*test", "SELF/..."}, Clients: 0,
 		Why: "a conformance suite must be usable by a stranger who imports nothing else",
 	},

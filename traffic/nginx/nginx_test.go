@@ -391,6 +391,7 @@ func TestAReloadWhoseReplyWasLostIsNotTakenForNone(t *testing.T) {
 	if err := os.Remove(deaf); err != nil {
 		t.Fatal(err)
 	}
+	routertest.Eventually(t, "the old workers to go", s.handedOver)
 	// nginx has loaded what was taken back, and only the lock file knows of it.
 	if s.has() == nil {
 		t.Fatal("nginx has the first route, and nothing is tried")

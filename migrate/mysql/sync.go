@@ -40,7 +40,7 @@ func (x *compiler) bodies(p pair, oldName string) map[string]string {
 	}
 	up, down = overNew(up, columns), overNew(down, columns)
 	o, n := quote(oldName), quote(p.new.name)
-	back := "SET @_rh_nothing = NULL"
+	back := doNothing
 	if down != "" {
 		back = fmt.Sprintf("IF NOT %s THEN SET NEW.%s = %s; END IF", x.same(p.new, "NEW."+n, "("+up+")"), o, down)
 	}
@@ -321,7 +321,8 @@ func (x *compiler) splitBodies(t *table, o migrate.SplitTable) (here, there map[
 		"AFTER UPDATE": guarded("IF " + strings.Join(changed, " OR ") + " OR NOT (" + x.sameKey(t, "OLD.", "NEW.") + ") THEN " +
 			"IF NOT (" + x.sameKey(t, "OLD.", "NEW.") + ") THEN DELETE FROM " + into + " WHERE " + x.sameKey(t, "", "OLD.") + "; END IF; " + upsert + "; END IF"),
 		"AFTER DELETE": guarded("DELETE FROM " + into + " WHERE " + x.sameKey(t, "", "OLD.")),
+		lastEvent:      doNothing,
 	}
-	there = map[string]string{"AFTER INSERT": guarded(back), "AFTER UPDATE": guarded(back)}
+	there = map[string]string{"AFTER INSERT": guarded(back), "AFTER UPDATE": guarded(back), lastEvent: doNothing}
 	return here, there
 }

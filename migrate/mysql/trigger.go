@@ -13,24 +13,50 @@ import (
 )
 
 // triggers makes a step that creates triggers, and one that drops them in the end.
-//
-// They are created under a lock of the table. MariaDB (10.11) tells that a client's prepared
-// statement knows nothing of a trigger by the time at which CREATE TRIGGER began, not by
-// that at which the trigger was there: a statement that was prepared while CREATE TRIGGER
-// waited for the table would be run without the tables that the trigger writes to, and
-// fail with error 1146. Under the lock CREATE TRIGGER does not wait, and nobody prepares.
 func (x *compiler) triggers(name, table string, bodies map[string]string, drop bool) {
 	var names, remove []string
 	create := []string{"LOCK TABLES " + quote(table) + " WRITE"}
 	for _, event := range slices.Sorted(maps.Keys(bodies)) {
 		trigger := ours("sync", x.c.ID, x.op, name, event)
 		names = append(names, trigger)
+		if event == lastEvent {
+			create = append(create, touch(table)...)
+		}
 		create = append(create, when(strings.Replace(triggerHolds(trigger), "= 1", "= 0", 1), createTrigger(trigger, event, table, bodies[event])))
 		remove = append(remove, "DROP TRIGGER IF EXISTS "+quote(trigger))
 	}
-	x.step(migrate.Step{Phase: migrate.Syncing, Name: "triggers that " + name, Locks: metadata(table), Holds: triggerHolds(names...), Clean: remove, Do: []string{together(create...)}, Undo: remove})
+	x.step(migrate.Step{
+		Phase: migrate.Syncing, Name: "triggers that " + name, Locks: metadata(table), Holds: triggerHolds(names...), Clean: remove,
+		Do: []string{together(create...)}, Undo: remove,
+	})
 	if drop {
 		x.step(migrate.Step{Phase: migrate.Contracting, Name: "drop the triggers that " + name, Locks: metadata(table), Do: remove, Holds: noTriggers(names)})
+	}
+}
+
+// lastEvent is that of a trigger which does nothing, and is created after the table was
+// touched: where it is, the table was.
+const (
+	lastEvent = "BEFORE DELETE"
+	doNothing = "SET @_rh_nothing = NULL"
+)
+
+// touch gives a table another version, by a comment that is as it was.
+//
+// Triggers that write to other tables need it. A statement that a client has prepared opens
+// the tables that it knew of then. MariaDB (10.11) lets it find out that there are others now
+// by the version of the table's definition, which a trigger does not change, and by the time
+// at which CREATE TRIGGER began, which is not the time at which the trigger is there; of
+// several triggers for one event it asks the first alone. A statement that does not find
+// out fails with error 1146, for as long as its client keeps it.
+func touch(table string) []string {
+	// QUOTE escapes by backslashes, which this mode does not know.
+	const comment = `IF(@@sql_mode LIKE '%NO_BACKSLASH_ESCAPES%', CONCAT('''', REPLACE(table_comment, '''', ''''''), ''''), QUOTE(table_comment))`
+	return []string{
+		"SET @_rh_touch = (SELECT CONCAT(" + text("ALTER TABLE "+quote(table)+" COMMENT = ") + ", " + comment + ", " + text(instant) +
+			") FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = " + text(table) + ")",
+		"PREPARE _rh_touch FROM @_rh_touch",
+		"EXECUTE _rh_touch",
 	}
 }
 

@@ -51,8 +51,12 @@ test: ## All tests, with the race detector where there is a C compiler
 		(cd $$m && GOWORK=off go test -run . -bench . -benchtime 1x ./...); done
 	@$(if $(RACE),,echo "no C compiler: testing without the race detector")
 	@$(if $(RACE),echo "the simulations in full size: without the race detector they take a twentieth of the time")
-	@$(if $(RACE),go test ./strategy/... ./migrate)
+	@$(if $(RACE),go test ./strategy ./strategy/strategytest ./migrate)
 	go test $(RACE) -timeout 30m work
+
+.PHONY: schedules
+schedules: ## A hundred seeded schedules of faults on a real API server; SEED is the first
+	RHEOSTAT_REAL=1 go test ./strategy/kube -run NoSchedule -count 1 -v -seed $(SEED)
 
 .PHONY: controlplane
 controlplane: ## Build the Kubernetes control plane that strategy/kube/kubetest starts, once

@@ -5,7 +5,6 @@ package controller
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -209,7 +208,7 @@ func (p *process) until(t *testing.T, client dynamic.Interface, enough func(phas
 	deadline := time.Now().Add(20 * time.Minute)
 	for {
 		time.Sleep(time.Second)
-		list, err := client.Resource(kube.Rollouts).Namespace(namespace).List(context.Background(), metav1.ListOptions{})
+		list, err := client.Resource(kube.Rollouts).Namespace(namespace).List(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

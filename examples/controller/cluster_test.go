@@ -22,7 +22,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -116,40 +115,6 @@ func (s *shop) patch(ctx context.Context, name, text string, values ...any) erro
 	_, err := s.client.Resource(rollouts).Namespace(s.namespace).
 		Patch(ctx, name, types.MergePatchType, fmt.Appendf(nil, text, values...), metav1.PatchOptions{FieldManager: "kubectl-patch"})
 	return err
-}
-
-// implement is what an implementation of the Gateway API does: it says of every route that
-// it has programmed it.
-func (s *shop) implement(ctx context.Context) error {
-	routes := s.client.Resource(httproutes).Namespace(s.namespace)
-	for {
-		list, err := routes.List(ctx, metav1.ListOptions{})
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		for _, route := range list.Items {
-			said := fmt.Sprintf(`{"status":{"parents":[{"parentRef":{"name":"edge"},"controllerName":"example.com/edge","conditions":[%s,%s]}]}}`,
-				condition("Accepted", route.GetGeneration()), condition("ResolvedRefs", route.GetGeneration()))
-			if strings.Contains(fmt.Sprint(route.Object["status"]), fmt.Sprintf("observedGeneration:%d ", route.GetGeneration())) {
-				continue
-			}
-			if _, err := routes.Patch(ctx, route.GetName(), types.MergePatchType, []byte(said), metav1.PatchOptions{}, "status"); err != nil && ctx.Err() == nil {
-				return err
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
-func condition(kind string, generation int64) string {
-	return fmt.Sprintf(`{"type":%q,"status":"True","reason":%[1]q,"message":"","lastTransitionTime":"2026-01-01T00:00:00Z","observedGeneration":%d}`, kind, generation)
 }
 
 // replica is a process of the controller: what a pod of its Deployment runs, with the

@@ -8,9 +8,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rheostat-go/rheostat/strategy/kube/kubetest"
 )
 
 // status is what kubectl get rollouts shows.
@@ -30,38 +31,18 @@ func (s *shop) status(ctx context.Context, name string) (status, error) {
 // until waits until a Rollout's status is as wanted; nil stands for anything.
 func (s *shop) until(t *testing.T, name string, want status) {
 	t.Helper()
-	eventually(t, func(ctx context.Context) string {
+	kubetest.Eventually(t, fmt.Sprintf("%s as %+v", name, want), func(ctx context.Context) error {
 		have, err := s.status(ctx, name)
 		if err != nil {
-			return err.Error()
+			return err
 		}
 		for _, pair := range [][2]any{{want.Run, have.Run}, {want.Phase, have.Phase}, {want.Step, have.Step}, {want.Weight, have.Weight}, {want.Candidate, have.Candidate}} {
 			if pair[0] != nil && pair[0] != pair[1] {
-				return fmt.Sprintf("%s is %+v, want %+v", name, have, want)
+				return fmt.Errorf("it is %+v", have)
 			}
 		}
-		return ""
+		return nil
 	})
-}
-
-// eventually asks until there is nothing left to say.
-func eventually(t *testing.T, ask func(ctx context.Context) string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	said := ""
-	for {
-		if now := ask(ctx); now == "" {
-			return
-		} else if ctx.Err() == nil {
-			said = now
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("after two minutes: %s", said)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
 }
 
 // serves checks what the two Deployments of a Rollout have in the end.
@@ -103,14 +84,14 @@ func (s *shop) share(t *testing.T, route, service string) (weight int64) {
 	return weight
 }
 
-// unread is "" when the controller has acted upon the spec as it is.
-func (s *shop) unread(ctx context.Context, name string) string {
+// acted is nil when the controller has acted upon the spec as it is.
+func (s *shop) acted(ctx context.Context, name string) error {
 	o, err := s.get(ctx, rollouts, name)
 	if err != nil {
-		return err.Error()
+		return err
 	}
 	if seen, _, _ := unstructured.NestedInt64(o.Object, "status", "observedGeneration"); seen != o.GetGeneration() {
-		return fmt.Sprintf("%s: generation %d of %d is observed", name, seen, o.GetGeneration())
+		return fmt.Errorf("%s: generation %d of %d is observed", name, seen, o.GetGeneration())
 	}
-	return ""
+	return nil
 }

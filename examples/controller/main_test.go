@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"syscall"
@@ -14,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/rheostat-go/rheostat/internal/kubefake"
+	"github.com/rheostat-go/rheostat/strategy/kube/kubetest"
 	"github.com/rheostat-go/rheostat/traffic"
 )
 
@@ -72,9 +75,7 @@ func TestTheControllerReleases(t *testing.T) {
 	for _, r := range replicas {
 		probe(t, r.address, container)
 	}
-	edge := make(chan error, 1)
-	ctx, stop := context.WithCancel(t.Context())
-	go func() { edge <- s.implement(ctx) }()
+	kubefake.Control(t, s.client, httproutes, s.namespace, kubefake.Parents)
 
 	t.Run("in parallel", func(t *testing.T) {
 		t.Run("a version is promoted, and a broken one goes home", func(t *testing.T) {
@@ -98,10 +99,6 @@ func TestTheControllerReleases(t *testing.T) {
 			s.killed(t, replicas)
 		})
 	})
-	stop()
-	if err := <-edge; err != nil && !t.Failed() {
-		t.Errorf("the Gateway's implementation: %v", err)
-	}
 	for _, r := range replicas {
 		if err := r.process.Process.Signal(syscall.SIGTERM); err == nil {
 			if err := <-r.ended; err != nil {
@@ -153,7 +150,7 @@ func (s *shop) approved(t *testing.T) {
 			if err := s.patch(t.Context(), "three", `{"spec":{"hold":"%dms"}}`, 100+n); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, func(ctx context.Context) string { return s.unread(ctx, "three") })
+			kubetest.Eventually(t, "a turn of three", func(ctx context.Context) error { return s.acted(ctx, "three") })
 		}
 		s.until(t, "three", status{Run: run, Step: "preview"})
 		err := s.patch(t.Context(), "three", `{"spec":{"intent":{"run":%d,"by":"admin","approvals":[{"lane":"three","step":"preview","by":"admin"}]}}}`, run)
@@ -175,28 +172,32 @@ func (s *shop) aborted(t *testing.T) {
 	t.Helper()
 	s.open(t, "four", "ingress", "1h")
 	s.until(t, "four", status{Run: int64(1), Weight: "5%"})
-	eventually(t, func(ctx context.Context) string { // the API server takes a moment to know a new policy
-		if err := s.patch(ctx, "four", `{"spec":{"intent":{"hold":true,"by":"somebody"}}}`); err == nil || !strings.Contains(err.Error(), "say admin, who you are") {
-			return fmt.Sprintf("somebody else's name is taken: %v", err)
+	// The API server takes a moment to know a new policy.
+	kubetest.Eventually(t, "the refusal of somebody else's name", func(ctx context.Context) error {
+		switch err := s.patch(ctx, "four", `{"spec":{"intent":{"hold":true,"by":"somebody"}}}`); {
+		case err == nil:
+			return errors.New("it is taken")
+		case !strings.Contains(err.Error(), "say admin, who you are"):
+			return err
 		}
-		return ""
+		return nil
 	})
 	if err := s.patch(t.Context(), "four", `{"spec":{"intent":{"run":1,"hold":false,"abort":true,"by":"admin","why":"a complaint"}}}`); err != nil {
 		t.Fatal(err)
 	}
 	s.until(t, "four", status{Run: int64(1), Phase: "rolledBack"})
 	s.serves(t, "four", "3/3 v1, 0/0 v2")
-	eventually(t, func(ctx context.Context) string {
+	kubetest.Eventually(t, "an Event that tells why it went home", func(ctx context.Context) error {
 		list, err := s.client.Resource(events).Namespace(s.namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
-			return err.Error()
+			return err
 		}
 		for _, e := range list.Items {
 			if about, _, _ := unstructured.NestedString(e.Object, "regarding", "name"); about == "four" && strings.Contains(fmt.Sprint(e.Object["note"]), "a complaint") {
-				return ""
+				return nil
 			}
 		}
-		return "no Event tells why it went home"
+		return fmt.Errorf("none of %d does", len(list.Items))
 	})
 }
 

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -15,6 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/rheostat-go/rheostat/strategy/kube/kubetest"
 )
 
 // rights checks that the Role grants what was used, and that nothing more is granted.
@@ -65,15 +68,15 @@ func (s *shop) manifest(t *testing.T) map[string]any {
 	}
 	s.cluster.Apply(t, into("manifests/rbac.yaml"))
 	applied := s.cluster.Apply(t, into("manifests/deployment.yaml"))[0]
-	eventually(t, func(ctx context.Context) string {
+	kubetest.Eventually(t, "the pods of the manifest", func(ctx context.Context) error {
 		o, err := s.client.Resource(deployments).Namespace(s.namespace+"-system").Get(ctx, applied.GetName(), metav1.GetOptions{})
 		if err != nil {
-			return err.Error()
+			return err
 		}
 		if available, _, _ := unstructured.NestedInt64(o.Object, "status", "availableReplicas"); available != 2 {
-			return fmt.Sprint("pods of the manifest: ", o.Object["status"])
+			return fmt.Errorf("the status is %v", o.Object["status"])
 		}
-		return ""
+		return nil
 	})
 	containers, _, _ := unstructured.NestedSlice(applied.Object, "spec", "template", "spec", "containers")
 	container, _ := containers[0].(map[string]any)
@@ -85,20 +88,20 @@ func probe(t *testing.T, address string, container map[string]any) {
 	t.Helper()
 	for _, kind := range []string{"livenessProbe", "readinessProbe"} {
 		path, _, _ := unstructured.NestedString(container, kind, "httpGet", "path")
-		eventually(t, func(ctx context.Context) string {
+		kubetest.Eventually(t, "what the "+kind+" asks", func(ctx context.Context) error {
 			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, http.NoBody)
 			if err != nil {
-				return err.Error()
+				return err
 			}
 			response, err := http.DefaultClient.Do(request)
 			if err != nil {
-				return err.Error()
+				return err
 			}
 			defer response.Body.Close()
 			if response.StatusCode != http.StatusOK {
-				return kind + ": " + response.Status
+				return errors.New(response.Status)
 			}
-			return ""
+			return nil
 		})
 	}
 }

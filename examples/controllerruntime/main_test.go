@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -99,16 +100,16 @@ func TestAManagerReleasesAVersion(t *testing.T) {
 	}
 	until := func(run int64, key, want string) {
 		t.Helper()
-		eventually(t, func(ctx context.Context) string {
+		kubetest.Eventually(t, fmt.Sprintf("run %d with %s %s", run, key, want), func(ctx context.Context) error {
 			o, err := rollouts.Get(ctx, "web", metav1.GetOptions{})
 			if err != nil {
-				return err.Error()
+				return err
 			}
 			n, _, _ := unstructured.NestedInt64(o.Object, "status", "run")
 			if got, _, _ := unstructured.NestedString(o.Object, "status", key); got != want || n != run {
-				return "want " + key + " " + want + ": " + fmt.Sprint(o.Object["status"])
+				return fmt.Errorf("the status is %v", o.Object["status"])
 			}
-			return ""
+			return nil
 		})
 	}
 	serves := func(ctx context.Context) string {
@@ -131,33 +132,14 @@ func TestAManagerReleasesAVersion(t *testing.T) {
 	if err := rollouts.Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func(ctx context.Context) string {
-		if list, err := rollouts.List(ctx, metav1.ListOptions{}); err != nil || len(list.Items) > 0 {
-			return fmt.Sprint("it is not gone", err)
+	kubetest.Eventually(t, "the end of the Rollout", func(ctx context.Context) error {
+		list, err := rollouts.List(ctx, metav1.ListOptions{})
+		if err == nil && len(list.Items) > 0 {
+			err = errors.New("it is still there")
 		}
-		return ""
+		return err
 	})
 	if got := serves(t.Context()); got != "v2" {
 		t.Errorf("%s serves after the rollout of v1 was deleted", got)
-	}
-}
-
-// eventually asks until there is nothing left to say.
-func eventually(t *testing.T, ask func(ctx context.Context) string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	said := ""
-	for {
-		if now := ask(ctx); now == "" {
-			return
-		} else if ctx.Err() == nil {
-			said = now
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("after two minutes: %s", said)
-		case <-time.After(50 * time.Millisecond):
-		}
 	}
 }

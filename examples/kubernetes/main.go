@@ -13,6 +13,9 @@
 // -app says; the candidate's have "-candidate" behind it. The Deployment of the candidate is made
 // here; the candidate's Service, where one splits the traffic, is yours.
 //
+// Traefik needs its option providers.kubernetesCRD.allowEmptyServices, for it gives up all of a
+// TraefikService in which one version has no pods; see traffic/kube/traefik.
+//
 // The rollout is kept in the ConfigMap rheostat-web of the namespace. Ending this early
 // ends nothing: the same command goes on.
 package main

@@ -12,7 +12,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/rheostat-go/rheostat/internal/kubefake"
 	"github.com/rheostat-go/rheostat/strategy"
 	"github.com/rheostat-go/rheostat/strategy/kube/kubetest"
 )
@@ -112,49 +112,9 @@ func newShop(t *testing.T, by string) shop {
 	}
 	s := shop{cluster: cluster, client: client, namespace: cluster.Namespace(t), by: by}
 	cluster.Apply(t, strings.ReplaceAll(app+splitters[by], "NS", s.namespace))
-	switch by {
-	case "gateway/web":
-		s.accept(t, schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"}, func(conditions func(...string) []any) map[string]any {
-			return map[string]any{"parents": []any{map[string]any{
-				"parentRef": map[string]any{"name": "public"}, "controllerName": "example.com/gateway", "conditions": conditions("Accepted", "ResolvedRefs"),
-			}}}
-		})
-	case "contour/web":
-		s.accept(t, schema.GroupVersionResource{Group: "projectcontour.io", Version: "v1", Resource: "httpproxies"}, func(conditions func(...string) []any) map[string]any {
-			return map[string]any{"conditions": conditions("Valid")}
-		})
-	}
+	kubefake.Control(t, client, schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"}, s.namespace, kubefake.Parents)
+	kubefake.Control(t, client, schema.GroupVersionResource{Group: "projectcontour.io", Version: "v1", Resource: "httpproxies"}, s.namespace, kubefake.Valid)
 	return s
-}
-
-// accept does what the controllers of those objects do that tell when they have taken one up:
-// it says so of each generation.
-func (s shop) accept(t *testing.T, resource schema.GroupVersionResource, status func(conditions func(...string) []any) map[string]any) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	var all sync.WaitGroup
-	t.Cleanup(func() { cancel(); all.Wait() })
-	api := s.client.Resource(resource).Namespace(s.namespace)
-	all.Go(func() {
-		for last := int64(0); ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
-			o, err := api.Get(ctx, "web", metav1.GetOptions{})
-			if err != nil || o.GetGeneration() == last {
-				continue
-			}
-			o.Object["status"] = status(func(kinds ...string) (conditions []any) {
-				for _, kind := range kinds {
-					conditions = append(conditions, map[string]any{
-						"type": kind, "status": "True", "reason": kind, "message": "",
-						"lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": o.GetGeneration(),
-					})
-				}
-				return conditions
-			})
-			if _, err := api.UpdateStatus(ctx, o, metav1.UpdateOptions{}); err == nil {
-				last = o.GetGeneration()
-			}
-		}
-	})
 }
 
 // release runs the command, and tells what it printed where it went wrong.

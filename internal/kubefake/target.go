@@ -81,11 +81,7 @@ func (x Target) client(t *testing.T, f *faults) dynamic.Interface {
 	if f != nil {
 		c.Wrap(func(next http.RoundTripper) http.RoundTripper { return &faulty{f, next} })
 	}
-	client, err := dynamic.NewForConfig(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client
+	return Client(t, c)
 }
 
 // Edit changes an object as the manager would.

@@ -78,30 +78,31 @@ func (r *live) target(o kube.Options) *kube.Target {
 	return t
 }
 
-// until waits for what must come.
-func until(tb testing.TB, what string, done func() (bool, any)) {
-	tb.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for {
-		ok, last := done()
-		if ok {
-			return
-		}
-		if time.Now().After(deadline) {
-			tb.Fatalf("%s never came; last: %v", what, last)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
 // settle waits until what is asked for is healthy, and nothing is written any more.
 func (r *live) settle(t *kube.Target) {
 	r.tb.Helper()
-	until(r.tb, "health", func() (bool, any) {
-		now, _, err := t.Current(r.tb.Context())
-		s, seen := t.Observe(r.tb.Context())
-		health, reason := s.Judge(now)
-		return errors.Join(err, seen) == nil && health == rollback.Healthy, fmt.Sprint(health, reason, err, seen)
+	kubetest.Eventually(r.tb, "health", func(ctx context.Context) error {
+		now, _, err := t.Current(ctx)
+		s, seen := t.Observe(ctx)
+		if err := errors.Join(err, seen); err != nil {
+			return err
+		}
+		if health, reason := s.Judge(now); health != rollback.Healthy {
+			return fmt.Errorf("it is %v: %s", health, reason)
+		}
+		return nil
+	})
+}
+
+// is waits until what is observed has this health, and a reason with this in it.
+func is(tb testing.TB, t *kube.Target, want rollback.Health, why string) {
+	tb.Helper()
+	kubetest.Eventually(tb, want.String(), func(ctx context.Context) error {
+		s, err := t.Observe(ctx)
+		if err == nil && (s.Health != want || !strings.Contains(s.Reason, why)) {
+			err = fmt.Errorf("it is %v: %s", s.Health, s.Reason)
+		}
+		return err
 	})
 }
 
@@ -166,10 +167,7 @@ func TestRealABrokenRevisionIsUndoneAndStaysUndone(t *testing.T) {
 			r := newReal(t, kind, more, "web:1", "web:2", "web:broken")
 			target := r.target(kube.Options{Unstick: true})
 			if kind == "Deployment" {
-				until(t, "the missed deadline", func() (bool, any) {
-					s, err := target.Observe(t.Context())
-					return s.Health == rollback.Failed, fmt.Sprint(s, err)
-				})
+				is(t, target, rollback.Failed, "")
 			}
 			r.patch(`{"metadata":{"annotations":{"pager":"on"}}}`)
 			bad, _ := current(t, target)
@@ -206,25 +204,25 @@ func TestRealADeadlineOfTheRevisionBeforeIsNotThatOfThisOne(t *testing.T) {
 	t.Parallel()
 	r := newReal(t, "Deployment", "  replicas: 1\n  progressDeadlineSeconds: 2", "web:1", "web:broken")
 	target := r.target(kube.Options{})
-	until(t, "the missed deadline", func() (bool, any) {
-		s, err := target.Observe(t.Context())
-		return s.Health == rollback.Failed, fmt.Sprint(s, err)
-	})
+	is(t, target, rollback.Failed, "")
 	to := revision(t, target, "web:1")
 	_, token := current(t, target)
 	if _, err := target.Apply(t.Context(), to, token, "k1"); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "health", func() (bool, any) {
-		s, err := target.Observe(t.Context())
+	kubetest.Eventually(t, "health", func(ctx context.Context) error {
+		s, err := target.Observe(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if health, reason := s.Judge(to); health == rollback.Failed {
+		health, reason := s.Judge(to)
+		if health == rollback.Failed {
 			t.Fatalf("failed by what came before: %s", reason)
 		}
-		health, _ := s.Judge(to)
-		return health == rollback.Healthy, s
+		if health != rollback.Healthy {
+			return fmt.Errorf("it is %v: %s", health, reason)
+		}
+		return nil
 	})
 }
 
@@ -232,23 +230,23 @@ func TestRealAStatefulSetWaitsForABrokenPodUnlessItIsUnstuck(t *testing.T) {
 	t.Parallel()
 	r := newReal(t, "StatefulSet", "  replicas: 3", "web:1", "web:broken")
 	target := r.target(kube.Options{})
-	until(t, "the broken pod", func() (bool, any) {
-		u, err := r.client.Resource(podsOf).Namespace(r.namespace).Get(t.Context(), "web-2", metav1.GetOptions{})
+	kubetest.Eventually(t, "the broken pod", func(ctx context.Context) error {
+		u, err := r.client.Resource(podsOf).Namespace(r.namespace).Get(ctx, "web-2", metav1.GetOptions{})
 		if err != nil {
-			return false, err
+			return err
 		}
-		phase := fmt.Sprint(nested(u, "status")["phase"])
-		return phase == "Pending" && strings.Contains(fmt.Sprint(nested(u, "spec")), "web:broken"), phase
+		phase := nested(u, "status")["phase"]
+		if phase != "Pending" || !strings.Contains(fmt.Sprint(nested(u, "spec")), "web:broken") {
+			return fmt.Errorf("web-2 is %v", phase)
+		}
+		return nil
 	})
 	to := revision(t, target, "web:1")
 	_, token := current(t, target)
 	if _, err := target.Apply(t.Context(), to, token, "k1"); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "being stuck", func() (bool, any) {
-		s, err := target.Observe(t.Context())
-		return s.Health == rollback.Degraded && strings.Contains(s.Reason, "pod web-2 "), fmt.Sprint(s, err)
-	})
+	is(t, target, rollback.Degraded, "pod web-2 ")
 	// The same decision again, by somebody who may unstick it.
 	if _, err := r.target(kube.Options{Unstick: true}).Apply(t.Context(), to, token, "k1"); err != nil {
 		t.Fatal(err)

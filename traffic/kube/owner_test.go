@@ -32,17 +32,17 @@ func TestWhatWasDeclaredComesBackWordForWord(t *testing.T) {
 	s := cluster()
 	r := routerOf(t, s, backends{}, kube.Options{})
 	declared := spec(s)
-	apply(t, r, 1, at(0))
+	kubefake.Apply(t, r, 1, at(0))
 	if cmp.Diff(declared, spec(s)) != "" || original(s) != "" {
 		t.Errorf("a route that the object said already was written: %v", spec(s))
 	}
 	for fence, percent := range []float64{5, 50, 100, 20} {
-		apply(t, r, uint64(fence+2), at(percent))
+		kubefake.Apply(t, r, uint64(fence+2), at(percent))
 		if original(s) == "" {
 			t.Errorf("at %v%% nobody knows what was declared", percent)
 		}
 	}
-	apply(t, r, 9, at(0))
+	kubefake.Apply(t, r, 9, at(0))
 	if d := cmp.Diff(declared, spec(s)); d != "" || original(s) != "" {
 		t.Errorf("at the end (-declared +is), with the annotation %q:\n%s", original(s), d)
 	}
@@ -52,13 +52,13 @@ func TestAnEntryThatSomebodyAddsMeanwhileStays(t *testing.T) {
 	t.Parallel()
 	s := cluster()
 	r := routerOf(t, s, backends{}, kube.Options{})
-	apply(t, r, 1, at(50))
+	kubefake.Apply(t, r, 1, at(50))
 	edit(t, s, "other", func(o *unstructured.Unstructured) {
 		all, _, _ := unstructured.NestedSlice(o.Object, "spec", "backends")
 		all = append([]any{map[string]any{"service": "maintenance", "weight": int64(0)}}, all...)
 		_ = unstructured.SetNestedSlice(o.Object, all, "spec", "backends")
 	})
-	apply(t, r, 2, at(0))
+	kubefake.Apply(t, r, 2, at(0))
 	want := map[string]any{"backends": []any{
 		map[string]any{"service": "maintenance", "weight": int64(0)},
 		map[string]any{"service": "web-a", "weight": int64(1000), "zone": "north"},
@@ -74,12 +74,12 @@ func TestDriftOfTheWeightsDoesNotKeepTheDeclaredFromComingBack(t *testing.T) {
 	s := cluster()
 	r := routerOf(t, s, backends{}, kube.Options{})
 	declared := spec(s)
-	apply(t, r, 1, at(50))
+	kubefake.Apply(t, r, 1, at(50))
 	edit(t, s, "kubectl-edit", func(o *unstructured.Unstructured) { _ = backends{}.Write(t.Context(), nil, o, at(90)) })
-	if seen := observe(t, r); seen.Fence != 0 || seen.Writer != "kubectl-edit" || !seen.Route.Equal(at(90)) {
+	if seen := kubefake.Observe(t, r); seen.Fence != 0 || seen.Writer != "kubectl-edit" || !seen.Route.Equal(at(90)) {
 		t.Errorf("drift is seen as %+v", seen)
 	}
-	apply(t, r, 2, at(0))
+	kubefake.Apply(t, r, 2, at(0))
 	if d := cmp.Diff(declared, spec(s)); d != "" {
 		t.Errorf("at the end (-declared +is):\n%s", d)
 	}
@@ -89,17 +89,17 @@ func TestASwapIsTheNextRolloutsOriginal(t *testing.T) {
 	t.Parallel()
 	s := cluster()
 	r := routerOf(t, s, backends{}, kube.Options{})
-	apply(t, r, 1, at(100))
+	kubefake.Apply(t, r, 1, at(100))
 	swapped := spec(s)
 	next := traffic.Route{Arms: traffic.Arms{Stable: "web-b", Candidate: "web-a"}}
-	apply(t, r, 2, next)
+	kubefake.Apply(t, r, 2, next)
 	if original(s) != "" {
 		t.Errorf("the original of the last rollout is still there: %s", original(s))
 	}
 	next.Split.Candidate = traffic.Full / 2
-	apply(t, r, 3, next)
+	kubefake.Apply(t, r, 3, next)
 	next.Split.Candidate = 0
-	apply(t, r, 4, next)
+	kubefake.Apply(t, r, 4, next)
 	if d := cmp.Diff(swapped, spec(s)); d != "" || original(s) != "" {
 		t.Errorf("at the end (-before +is), with the annotation %q:\n%s", original(s), d)
 	}
@@ -147,8 +147,8 @@ and then set options.accept_git_ops`
 	if err := told.Check(t.Context()); err != nil {
 		t.Error(err)
 	}
-	apply(t, told, 1, at(5))
-	apply(t, r, 2, at(0)) // nothing stands in the way home
+	kubefake.Apply(t, told, 1, at(5))
+	kubefake.Apply(t, r, 2, at(0)) // nothing stands in the way home
 	if err := r.Apply(t.Context(), 3, at(5)); err == nil {
 		t.Error("the next rollout begins without the word of its owner")
 	}
@@ -158,7 +158,7 @@ func TestRoomIsCountedAgainstWhatCarriedEverything(t *testing.T) {
 	t.Parallel()
 	s := cluster() // four of web-a, one of web-b
 	r := routerOf(t, s, backends{}, kube.Options{})
-	room := func() traffic.Room { return observe(t, r).Room }
+	room := func() traffic.Room { return kubefake.Observe(t, r).Room }
 	known := func(stable, candidate float64) traffic.Room {
 		return traffic.Room{Known: true, Stable: traffic.Percent(stable), Candidate: traffic.Percent(candidate)}
 	}
@@ -178,7 +178,7 @@ func TestRoomIsCountedAgainstWhatCarriedEverything(t *testing.T) {
 		{what: "at rest with nobody", a: 0, b: 4, bReady: 4, percent: 0, want: traffic.Room{}},
 	}
 	for i, c := range steps {
-		apply(t, r, uint64(i+1), at(c.percent))
+		kubefake.Apply(t, r, uint64(i+1), at(c.percent))
 		s.Endpoints("prod", "web-a", c.a, c.aReady)
 		s.Endpoints("prod", "web-b", c.b, c.bReady)
 		if got := room(); got != c.want {
@@ -186,7 +186,7 @@ func TestRoomIsCountedAgainstWhatCarriedEverything(t *testing.T) {
 		}
 	}
 	declared := routerOf(t, s, backends{}, kube.Options{Replicas: 8})
-	if got := observe(t, declared).Room; got != known(0, 50) {
+	if got := kubefake.Observe(t, declared).Room; got != known(0, 50) {
 		t.Errorf("with 8 replicas declared: %+v", got)
 	}
 }
@@ -196,8 +196,8 @@ func TestRoomIsNotKnownWhereNothingWasSeenToCarryEverything(t *testing.T) {
 	s := cluster()
 	edit(t, s, "somebody", func(o *unstructured.Unstructured) { _ = backends{}.Write(t.Context(), nil, o, at(50)) })
 	r := routerOf(t, s, backends{}, kube.Options{})
-	apply(t, r, 1, at(50))
-	if got := observe(t, r).Room; got.Known {
+	kubefake.Apply(t, r, 1, at(50))
+	if got := kubefake.Observe(t, r).Room; got.Known {
 		t.Errorf("half and half from the beginning: %+v, want not known", got)
 	}
 	s.Before = func(req *http.Request) int {
@@ -206,8 +206,8 @@ func TestRoomIsNotKnownWhereNothingWasSeenToCarryEverything(t *testing.T) {
 		}
 		return 0
 	}
-	apply(t, r, 2, at(0))
-	if seen := observe(t, r); seen.Room.Known || !seen.Route.Equal(at(0)) {
+	kubefake.Apply(t, r, 2, at(0))
+	if seen := kubefake.Observe(t, r); seen.Room.Known || !seen.Route.Equal(at(0)) {
 		t.Errorf("without permission to count: %+v, want the route and no room", seen)
 	}
 }
@@ -230,12 +230,12 @@ func TestACacheAnswersUntilItIsBehindTheRouterItself(t *testing.T) {
 	t.Parallel()
 	s := cluster()
 	r := routerOf(t, s, backends{}, kube.Options{Cache: asleep{has: &unstructured.Unstructured{Object: s.Object(shares, "prod", "web")}}})
-	if seen := observe(t, r); len(s.Requests()) != 0 || seen.Route.Split.Candidate != 0 {
+	if seen := kubefake.Observe(t, r); len(s.Requests()) != 0 || seen.Route.Split.Candidate != 0 {
 		t.Errorf("a look took %v", s.Requests())
 	}
 	edit(t, s, "somebody", func(o *unstructured.Unstructured) { o.SetLabels(map[string]string{"a": "b"}) })
-	apply(t, r, 1, at(25)) // the cache is behind, and a write heeds the object itself
-	if seen := observe(t, r); !seen.Route.Equal(at(25)) || seen.Fence != 1 {
+	kubefake.Apply(t, r, 1, at(25)) // the cache is behind, and a write heeds the object itself
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(at(25)) || seen.Fence != 1 {
 		t.Errorf("after a write the cache hides it: %+v", seen)
 	}
 }

@@ -100,10 +100,7 @@ func (s *blueGreen) sleep(asleep bool) {
 
 func (s *blueGreen) router(t *testing.T) *kube.Router {
 	t.Helper()
-	client, err := dynamic.NewForConfig(s.Config())
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := kubefake.Client(t, s.Config())
 	r, err := kube.NewService(client, "prod", "web", kube.ServiceOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -143,17 +140,11 @@ func TestASwitchIsProgrammedOnceTheEndpointsFollow(t *testing.T) {
 	r := s.router(t)
 	evidence := func() traffic.Evidence {
 		t.Helper()
-		seen, err := r.Observe(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return seen.Evidence
+		return kubefake.Observe(t, r).Evidence
 	}
 	apply := func(fence uint64, w traffic.Weight) {
 		t.Helper()
-		if err := r.Apply(t.Context(), fence, traffic.Route{Arms: colours, Split: traffic.Split{Candidate: w}}); err != nil {
-			t.Fatal(err)
-		}
+		kubefake.Apply(t, r, fence, traffic.Route{Arms: colours, Split: traffic.Split{Candidate: w}})
 	}
 	apply(1, 0)
 	if got := evidence(); got != traffic.Programmed {

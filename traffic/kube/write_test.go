@@ -15,7 +15,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
 	"github.com/rheostat-go/rheostat/internal/kubefake"
@@ -32,43 +31,18 @@ func at(percent float64) traffic.Route {
 	return traffic.Route{Arms: arms, Split: traffic.Split{Candidate: traffic.Percent(percent)}}
 }
 
-func clientOf(t *testing.T, c *rest.Config) dynamic.Interface {
-	t.Helper()
-	client, err := dynamic.NewForConfig(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client
-}
-
 func routerOf(t *testing.T, s *kubefake.Server, codec kube.Codec, o kube.Options) *kube.Router {
 	t.Helper()
-	r, err := kube.New(clientOf(t, s.Config()), web, codec, o)
+	r, err := kube.New(kubefake.Client(t, s.Config()), web, codec, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-func apply(t *testing.T, r *kube.Router, fence uint64, route traffic.Route) {
-	t.Helper()
-	if err := r.Apply(t.Context(), fence, route); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func observe(t *testing.T, r *kube.Router) traffic.Seen {
-	t.Helper()
-	seen, err := r.Observe(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return seen
-}
-
 func edit(t *testing.T, s *kubefake.Server, manager string, change func(o *unstructured.Unstructured)) {
 	t.Helper()
-	err := kubefake.Edit(t.Context(), clientOf(t, s.Config()), web, manager, func(o *unstructured.Unstructured) error {
+	err := kubefake.Edit(t.Context(), kubefake.Client(t, s.Config()), web, manager, func(o *unstructured.Unstructured) error {
 		change(o)
 		return nil
 	})
@@ -93,7 +67,7 @@ func TestAForeignLabelMovesNoTraffic(t *testing.T) {
 	t.Parallel()
 	s := cluster()
 	r := routerOf(t, s, backends{}, kube.Options{})
-	apply(t, r, 1, at(50))
+	kubefake.Apply(t, r, 1, at(50))
 	edit(t, s, "policy-bot", func(o *unstructured.Unstructured) {
 		o.SetLabels(map[string]string{"cost-centre": "42"})
 		notes := o.GetAnnotations()
@@ -101,15 +75,15 @@ func TestAForeignLabelMovesNoTraffic(t *testing.T) {
 		o.SetAnnotations(notes)
 		_ = unstructured.SetNestedField(o.Object, "30s", "spec", "timeout")
 	})
-	if seen := observe(t, r); !seen.Route.Equal(at(50)) || seen.Fence != 1 || seen.Writer != "" {
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(at(50)) || seen.Fence != 1 || seen.Writer != "" {
 		t.Errorf("after a foreign label: %+v, want 50%% under fence 1", seen)
 	}
 	writes := count(s, http.MethodPatch)
-	apply(t, r, 1, at(50))
+	kubefake.Apply(t, r, 1, at(50))
 	if n := count(s, http.MethodPatch); n != writes {
 		t.Errorf("the same route was written again")
 	}
-	apply(t, r, 2, at(60))
+	kubefake.Apply(t, r, 2, at(60))
 	o := unstructured.Unstructured{Object: s.Object(shares, "prod", "web")}
 	timeout, _, _ := unstructured.NestedString(o.Object, "spec", "timeout")
 	if o.GetLabels()["cost-centre"] != "42" || o.GetAnnotations()["seen-by"] != "policy-bot" || timeout != "30s" {
@@ -121,7 +95,7 @@ func TestOnlyWhatChangesIsSentUnderTheVersionThatWasRead(t *testing.T) {
 	t.Parallel()
 	s := cluster()
 	r := routerOf(t, s, backends{}, kube.Options{})
-	apply(t, r, 1, at(5))
+	kubefake.Apply(t, r, 1, at(5))
 	var sent []byte
 	s.Before = func(req *http.Request) int {
 		if req.Method == http.MethodPatch {
@@ -133,7 +107,7 @@ func TestOnlyWhatChangesIsSentUnderTheVersionThatWasRead(t *testing.T) {
 		return 0
 	}
 	o := unstructured.Unstructured{Object: s.Object(shares, "prod", "web")}
-	apply(t, r, 2, at(10))
+	kubefake.Apply(t, r, 2, at(10))
 	var got map[string]any
 	if err := json.Unmarshal(sent, &got); err != nil {
 		t.Fatal(err)
@@ -175,9 +149,9 @@ func TestAStormOfForeignWritesIsPassedThrough(t *testing.T) {
 	s := cluster()
 	storm(t, s, 5)
 	r := routerOf(t, s, backends{}, kube.Options{})
-	apply(t, r, 1, at(25))
-	if n := count(s, http.MethodPatch); n != 6 || !observe(t, r).Route.Equal(at(25)) {
-		t.Errorf("after %d patches: %v", n, observe(t, r))
+	kubefake.Apply(t, r, 1, at(25))
+	if n := count(s, http.MethodPatch); n != 6 || !kubefake.Observe(t, r).Route.Equal(at(25)) {
+		t.Errorf("after %d patches: %v", n, kubefake.Observe(t, r))
 	}
 }
 
@@ -193,7 +167,7 @@ func TestAStormThatDoesNotEndIsAConflictThatNamesItsMaker(t *testing.T) {
 	if n := count(s, http.MethodPatch); n != 12 {
 		t.Errorf("%d patches, want 12", n)
 	}
-	if seen := observe(t, r); seen.Fence != 0 || seen.Route.Split.Candidate != 0 {
+	if seen := kubefake.Observe(t, r); seen.Fence != 0 || seen.Route.Split.Candidate != 0 {
 		t.Errorf("something was written: %+v", seen)
 	}
 }
@@ -205,14 +179,14 @@ func TestAWriterThatIsOvertakenBetweenReadingAndWritingIsFenced(t *testing.T) {
 	var once atomic.Bool
 	s.Before = func(req *http.Request) int {
 		if req.Method == http.MethodPatch && once.CompareAndSwap(false, true) {
-			apply(t, quick, 2, at(0))
+			kubefake.Apply(t, quick, 2, at(0))
 		}
 		return 0
 	}
 	if err := slow.Apply(t.Context(), 1, at(50)); !errors.Is(err, traffic.ErrFenced) {
 		t.Errorf("apply: %v, want ErrFenced", err)
 	}
-	if seen := observe(t, slow); !seen.Route.Equal(at(0)) || seen.Fence != 2 {
+	if seen := kubefake.Observe(t, slow); !seen.Route.Equal(at(0)) || seen.Fence != 2 {
 		t.Errorf("in force: %+v, want 0%% under fence 2", seen)
 	}
 }
@@ -251,7 +225,7 @@ func TestALostReplyIsLookedAfter(t *testing.T) {
 	} {
 		l := &lossy{Server: cluster(), after: c.after}
 		l.left.Store(c.lost)
-		r, err := kube.New(clientOf(t, &rest.Config{Host: "http://fake.invalid", Transport: l, QPS: -1}), web, backends{}, kube.Options{})
+		r, err := kube.New(kubefake.Client(t, &rest.Config{Host: "http://fake.invalid", Transport: l, QPS: -1}), web, backends{}, kube.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -259,8 +233,8 @@ func TestALostReplyIsLookedAfter(t *testing.T) {
 		if (err == nil) != c.ok || count(l.Server, http.MethodPatch) != c.patches {
 			t.Errorf("%s: %v after %d patches", c.what, err, count(l.Server, http.MethodPatch))
 		}
-		if c.ok != (observe(t, r).Fence == 1) {
-			t.Errorf("%s: in force is %+v", c.what, observe(t, r))
+		if c.ok != (kubefake.Observe(t, r).Fence == 1) {
+			t.Errorf("%s: in force is %+v", c.what, kubefake.Observe(t, r))
 		}
 	}
 }

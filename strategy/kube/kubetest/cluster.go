@@ -198,35 +198,21 @@ func (c *Cluster) logFile(name Program) string {
 	return filepath.Join(c.dir, string(name)+".log")
 }
 
-// poll calls done until it says so, ctx ends, or a part of the control plane has ended.
-func (c *Cluster) poll(ctx context.Context, what string, done func() (bool, error)) error {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	var last error
-	for {
-		ok, err := done()
-		if ok {
-			return nil
+// poll asks as Eventually does, until ctx ends or a part of the control plane has ended.
+func (c *Cluster) poll(ctx context.Context, what string, ask func(ctx context.Context) error) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	err := until(ctx, func(ctx context.Context) error {
+		err := ask(ctx)
+		if fault := c.fault(); err != nil && fault != nil {
+			stop(fault)
 		}
-		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
-			last = err
-		}
-		if err := c.fault(); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s: %w; last seen: %w", what, context.Cause(ctx), orNothing(last))
-		case <-tick.C:
-		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for %s: %w", what, err)
 	}
-}
-
-func orNothing(err error) error {
-	if err == nil {
-		return errors.New("no error, not done either")
-	}
-	return err
+	return nil
 }
 
 // nameOf is the name of a test as a part of a name in Kubernetes.

@@ -6,6 +6,7 @@ package kubetest_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -60,36 +61,21 @@ func clientOf(t *testing.T, c *kubetest.Cluster) dynamic.Interface {
 	return client
 }
 
-// eventually calls look until it returns "", which says that all is as it should be.
-func eventually(t *testing.T, look func(ctx context.Context) string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	var last string
-	for ctx.Err() == nil {
-		if last = look(ctx); last == "" {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Fatalf("a minute later: %s", last)
-}
-
 func rolledOut(t *testing.T, client dynamic.Interface, namespace string) {
 	t.Helper()
-	eventually(t, func(ctx context.Context) string {
+	kubetest.Eventually(t, "the rollout of "+namespace, func(ctx context.Context) error {
 		u, err := client.Resource(deployments).Namespace(namespace).Get(ctx, "web", metav1.GetOptions{})
 		if err != nil {
-			return err.Error()
+			return err
 		}
 		observed, _, _ := unstructured.NestedInt64(u.Object, "status", "observedGeneration")
 		updated, _, _ := unstructured.NestedInt64(u.Object, "status", "updatedReplicas")
 		available, _, _ := unstructured.NestedInt64(u.Object, "status", "availableReplicas")
 		total, _, _ := unstructured.NestedInt64(u.Object, "status", "replicas")
 		if observed != u.GetGeneration() || updated != 5 || available != 5 || total != 5 {
-			return fmt.Sprintf("updated %d, available %d of %d", updated, available, total)
+			return fmt.Errorf("updated %d, available %d of %d", updated, available, total)
 		}
-		return ""
+		return nil
 	})
 }
 
@@ -100,10 +86,10 @@ func TestADeploymentRollsOutAndStopsAtABrokenImage(t *testing.T) {
 
 	cluster.Apply(t, fmt.Sprintf(web, namespace, "1"))
 	rolledOut(t, client, namespace)
-	eventually(t, func(ctx context.Context) string {
+	kubetest.Eventually(t, "five ready endpoints", func(ctx context.Context) error {
 		list, err := client.Resource(endpointSlices).Namespace(namespace).List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=web"})
 		if err != nil {
-			return err.Error()
+			return err
 		}
 		ready := 0
 		for _, slice := range list.Items {
@@ -115,49 +101,49 @@ func TestADeploymentRollsOutAndStopsAtABrokenImage(t *testing.T) {
 			}
 		}
 		if ready != 5 {
-			return fmt.Sprintf("%d ready endpoints", ready)
+			return fmt.Errorf("%d ready endpoints", ready)
 		}
-		return ""
+		return nil
 	})
 
 	for _, tag := range []string{"2-broken", "3-crash"} {
 		cluster.Apply(t, fmt.Sprintf(web, namespace, tag))
-		eventually(t, func(ctx context.Context) string {
+		kubetest.Eventually(t, "a rollout that is stuck", func(ctx context.Context) error {
 			return stuck(ctx, client, namespace)
 		})
 		want := map[string]string{"2-broken": "ImagePullBackOff", "3-crash": "CrashLoopBackOff"}[tag]
-		eventually(t, func(ctx context.Context) string {
+		kubetest.Eventually(t, "a pod that waits with "+want, func(ctx context.Context) error {
 			list, err := client.Resource(pods).Namespace(namespace).List(ctx, metav1.ListOptions{})
 			if err != nil {
-				return err.Error()
+				return err
 			}
 			if !strings.Contains(fmt.Sprint(list.Items), "reason:"+want) {
-				return "no pod waits with " + want
+				return errors.New("no pod does")
 			}
-			return ""
+			return nil
 		})
 	}
 	cluster.Apply(t, fmt.Sprintf(web, namespace, "1"))
 	rolledOut(t, client, namespace)
 }
 
-// stuck is "" when the Deployment has exceeded its progress deadline and still has 4 of 5.
-func stuck(ctx context.Context, client dynamic.Interface, namespace string) string {
+// stuck is nil when the Deployment has exceeded its progress deadline and still has 4 of 5.
+func stuck(ctx context.Context, client dynamic.Interface, namespace string) error {
 	u, err := client.Resource(deployments).Namespace(namespace).Get(ctx, "web", metav1.GetOptions{})
 	if err != nil {
-		return err.Error()
+		return err
 	}
 	observed, _, _ := unstructured.NestedInt64(u.Object, "status", "observedGeneration")
 	if observed != u.GetGeneration() {
-		return "not seen yet"
+		return errors.New("not seen yet")
 	}
 	if available, _, _ := unstructured.NestedInt64(u.Object, "status", "availableReplicas"); available != 4 {
-		return fmt.Sprintf("%d available", available)
+		return fmt.Errorf("%d available", available)
 	}
 	if c := condition(u, "Progressing"); c["reason"] != "ProgressDeadlineExceeded" || c["status"] != "False" {
-		return fmt.Sprint(c)
+		return fmt.Errorf("the condition is %v", c)
 	}
-	return ""
+	return nil
 }
 
 // condition is one of the status, or nil.
@@ -181,14 +167,14 @@ kind: Pod
 metadata: {name: slow, namespace: `+namespace+`, annotations: {kubetest/ready-after: 5s}}
 spec: {containers: [{name: a, image: "a:slow"}]}
 `)
-	eventually(t, func(ctx context.Context) string {
+	kubetest.Eventually(t, "a slow pod", func(ctx context.Context) error {
 		u, err := client.Resource(pods).Namespace(namespace).Get(ctx, "slow", metav1.GetOptions{})
 		if err != nil {
-			return err.Error()
+			return err
 		}
 		ready := condition(u, "Ready")
 		if ready["status"] != "True" {
-			return "not ready"
+			return errors.New("not ready")
 		}
 		at, err := time.Parse(time.RFC3339, fmt.Sprint(ready["lastTransitionTime"]))
 		if err != nil {
@@ -197,7 +183,7 @@ spec: {containers: [{name: a, image: "a:slow"}]}
 		if took := at.Sub(u.GetCreationTimestamp().Time); took < 5*time.Second {
 			t.Errorf("it was ready after %v, want 5s or more", took)
 		}
-		return ""
+		return nil
 	})
 }
 
@@ -220,15 +206,15 @@ func TestAServerThatIsKilledComesBackWithWhatItHad(t *testing.T) {
 	for _, part := range []kubetest.Program{kubetest.APIServer, kubetest.Etcd} {
 		cluster.Kill(t, part)
 		cluster.Restart(t, part)
-		eventually(t, func(ctx context.Context) string {
+		kubetest.Eventually(t, "what "+string(part)+" had", func(ctx context.Context) error {
 			after, err := maps.Get(ctx, "a", metav1.GetOptions{})
 			if err != nil {
-				return err.Error()
+				return err
 			}
 			if after.GetUID() != before.GetUID() || after.GetResourceVersion() != before.GetResourceVersion() {
 				t.Errorf("%s brought back another object: %v", part, after)
 			}
-			return ""
+			return nil
 		})
 	}
 }
@@ -410,15 +396,16 @@ func TestNothingOutlivesATestThatIsKilled(t *testing.T) {
 	if host == "" {
 		t.Fatal("the helper started nothing")
 	}
-	eventually(t, func(ctx context.Context) string {
+	kubetest.Eventually(t, "the end of everything", func(ctx context.Context) error {
 		if connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", host); err == nil {
 			connection.Close()
-			return "the API server still listens"
+			return errors.New("the API server still listens")
 		}
-		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
-			return fmt.Sprintf("the folder holds %v, %v", entries, err)
+		entries, err := os.ReadDir(dir)
+		if err == nil && len(entries) > 0 {
+			err = fmt.Errorf("the folder holds %v", entries)
 		}
-		return ""
+		return err
 	})
 }
 

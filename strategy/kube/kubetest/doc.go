@@ -23,7 +23,8 @@
 //		client, err := dynamic.NewForConfig(cluster.Config())
 //		…
 //
-// A test that kills or pauses a part of it wants its own, from [Start].
+// A test that kills or pauses a part of it wants its own, from [Start]. [Eventually] waits for
+// what the controllers are to do.
 //
 // [Faults] stands between a client and the API server and makes it fail the way
 // API servers do: conflicts, overload, replies that are lost after the write, and

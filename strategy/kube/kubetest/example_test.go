@@ -40,6 +40,9 @@ spec:
 	cluster.KillAPIServer(t)
 	// …
 	cluster.StartAPIServer(t)
+	kubetest.Eventually(t, "the end of the rollout", func(ctx context.Context) error {
+		return nil // or what is still missing
+	})
 }
 
 // A write whose reply is lost has been done, and the client cannot know.

@@ -162,22 +162,25 @@ func (c *Cluster) install(ctx context.Context, wanted []*unstructured.Unstructur
 // established waits until the server says that a definition is, and serves it: the one
 // comes a little before the other.
 func (c *Cluster) established(ctx context.Context, name string) error {
-	return c.poll(ctx, "waiting for "+name, func() (bool, error) {
+	return c.poll(ctx, name, func(ctx context.Context) error {
 		u, err := c.client.Resource(definitions).Get(ctx, name, metav1.GetOptions{})
-		if err != nil || !conditionTrue(u, "Established") {
-			return false, err
+		if err != nil {
+			return err
+		}
+		if !conditionTrue(u, "Established") {
+			return errors.New("it is not established")
 		}
 		group, _, err := unstructured.NestedString(u.Object, "spec", "group")
 		if err != nil {
-			return false, err
+			return err
 		}
 		plural, _, err := unstructured.NestedString(u.Object, "spec", "names", "plural")
 		if err != nil {
-			return false, err
+			return err
 		}
 		versions, _, err := unstructured.NestedSlice(u.Object, "spec", "versions")
 		if err != nil {
-			return false, err
+			return err
 		}
 		for _, v := range versions {
 			v, ok := v.(map[string]any)
@@ -186,10 +189,10 @@ func (c *Cluster) established(ctx context.Context, name string) error {
 			}
 			resource := schema.GroupVersionResource{Group: group, Version: fmt.Sprint(v["name"]), Resource: plural}
 			if _, err := c.client.Resource(resource).List(ctx, metav1.ListOptions{Limit: 1}); err != nil {
-				return false, err
+				return err
 			}
 		}
-		return true, nil
+		return nil
 	})
 }
 

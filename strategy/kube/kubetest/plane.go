@@ -154,9 +154,9 @@ func freePorts(n int) ([]int, error) {
 
 // ready waits until the API server says that it is.
 func (c *Cluster) ready(ctx context.Context) error {
-	return c.poll(ctx, "waiting for the API server", func() (bool, error) {
+	return c.poll(ctx, "the API server", func(ctx context.Context) error {
 		_, err := c.get(ctx, "/readyz")
-		return err == nil, err
+		return err
 	})
 }
 
@@ -202,16 +202,16 @@ func (c *Cluster) addNode(ctx context.Context) error {
 	if _, err := c.client.Resource(nodes).Create(ctx, node, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	return c.poll(ctx, "waiting for the node", func() (bool, error) {
+	return c.poll(ctx, "the node", func(ctx context.Context) error {
 		node, err := c.client.Resource(nodes).Get(ctx, nodeName, metav1.GetOptions{})
 		if err != nil {
-			return false, err
+			return err
 		}
 		taints, _, err := unstructured.NestedSlice(node.Object, "spec", "taints")
-		if err != nil || len(taints) > 0 {
-			return false, err
+		if err == nil && (len(taints) > 0 || !conditionTrue(node, "Ready")) {
+			err = fmt.Errorf("it has the taints %v, and the status %v", taints, node.Object["status"])
 		}
-		return conditionTrue(node, "Ready"), nil
+		return err
 	})
 }
 

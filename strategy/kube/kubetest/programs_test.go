@@ -4,10 +4,13 @@
 package kubetest
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // program makes an executable file.
@@ -69,6 +72,12 @@ func TestAProgramThatEndsByItselfIsNamedWithItsLastWords(t *testing.T) {
 	err := c.fault()
 	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "the last words") {
 		t.Errorf("the fault is %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	err = c.poll(ctx, "etcd", func(context.Context) error { return errors.New("it refuses") })
+	if err == nil || !strings.Contains(err.Error(), "the last words") || !strings.HasSuffix(err.Error(), "it refuses") {
+		t.Errorf("waiting for it ends with %v", err)
 	}
 }
 

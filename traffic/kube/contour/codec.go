@@ -7,11 +7,11 @@ import (
 	"context"
 	"fmt"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/kube"
+	"github.com/rheostat-go/rheostat/traffic/kube/internal/weights"
 )
 
 // codec is kube.Codec for an HTTPProxy.
@@ -54,14 +54,15 @@ func (c codec) Write(ctx context.Context, reader kube.Reader, o *unstructured.Un
 		return err
 	}
 	p.arms = route.Arms
-	candidate := int64(route.Split.Candidate) * c.total / int64(traffic.Full)
-	weights := map[string]int64{route.Arms.Stable: c.total - candidate, route.Arms.Candidate: candidate}
-	lacks, err := missing(ctx, reader, o.GetNamespace(), weights)
+	pair := weights.Of(route, c.total)
+	lacks, err := pair.Missing(ctx, reader, func(arm string) kube.Object {
+		return kube.Object{Resource: services, Namespace: o.GetNamespace(), Name: arm}
+	})
 	if err != nil {
 		return err
 	}
 	for _, at := range p.turned {
-		if err := p.turn(at, weights, lacks); err != nil {
+		if err := p.turn(at, pair, lacks); err != nil {
 			return fmt.Errorf("spec.routes[%d]: %w", at, err)
 		}
 	}
@@ -69,20 +70,6 @@ func (c codec) Write(ctx context.Context, reader kube.Reader, o *unstructured.Un
 		return fmt.Errorf("spec.routes: %w", err)
 	}
 	return nil
-}
-
-// missing are the arms without a Service. That is an error for one that gets requests;
-// for the other one not to know is in nobody's way.
-func missing(ctx context.Context, reader kube.Reader, namespace string, weights map[string]int64) (map[string]bool, error) {
-	lacks := map[string]bool{}
-	for arm, weight := range weights {
-		_, err := reader.Get(ctx, kube.Object{Resource: services, Namespace: namespace, Name: arm})
-		if err != nil && weight > 0 {
-			return nil, fmt.Errorf("arm %q: %w", arm, err)
-		}
-		lacks[arm] = apierrors.IsNotFound(err)
-	}
-	return lacks, nil
 }
 
 // Proof is Programmed when Contour says that what the object says now is valid.

@@ -4,12 +4,11 @@
 package contour_test
 
 import (
-	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,18 +41,10 @@ routes:
   - {name: web-a, port: 80, protocol: h2c}
 `
 
-func object(text string) map[string]any {
-	var o map[string]any
-	if err := yaml.Unmarshal([]byte(text), &o); err != nil {
-		panic(err) // it stands in a test
-	}
-	return o
-}
-
 // cluster has the HTTPProxy prod/web with this spec, and a Service for each arm.
 func cluster(spec string) *kubefake.Server {
 	s := kubefake.New()
-	s.Add(httpproxies, "HTTPProxy", "prod", "web", map[string]any{"spec": object(spec)})
+	s.Add(httpproxies, "HTTPProxy", "prod", "web", map[string]any{"spec": kubefake.Parse(spec)})
 	for _, name := range []string{"web-a", "web-b"} {
 		s.Add(services, "Service", "prod", name, map[string]any{})
 		s.Endpoints("prod", name, 4, 4)
@@ -61,18 +52,9 @@ func cluster(spec string) *kubefake.Server {
 	return s
 }
 
-func clientOf(t *testing.T, c *rest.Config) dynamic.Interface {
-	t.Helper()
-	client, err := dynamic.NewForConfig(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client
-}
-
 func routerOf(t *testing.T, s *kubefake.Server, o contour.Options) *kube.Router {
 	t.Helper()
-	r, err := contour.New(clientOf(t, s.Config()), "prod", "web", o)
+	r, err := contour.New(kubefake.Client(t, s.Config()), "prod", "web", o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,58 +72,14 @@ func wants(t *testing.T, s *kubefake.Server, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(object(text), object(string(said))); d != "" {
+	if d := cmp.Diff(kubefake.Parse(text), kubefake.Parse(string(said))); d != "" {
 		t.Errorf("spec (-want +is):\n%s", d)
 	}
 }
 
-func apply(t *testing.T, r traffic.Router, fence uint64, route traffic.Route) {
-	t.Helper()
-	if err := r.Apply(t.Context(), fence, route); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// valid is the condition by which Contour says that it took a generation.
-func valid(status string, generation int64) map[string]any {
-	return map[string]any{
-		"type": "Valid", "status": status, "reason": "Valid", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": generation,
-	}
-}
-
-// implement does what Contour does: it says of each generation that it is valid. It ends
-// with the test.
-func implement(t *testing.T, client dynamic.Interface, namespace string) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	api := client.Resource(httpproxies).Namespace(namespace)
-	go func() {
-		defer close(done)
-		var last int64
-		for ctx.Err() == nil {
-			o, err := api.Get(ctx, "web", metav1.GetOptions{})
-			if err == nil && o.GetGeneration() != last {
-				_ = unstructured.SetNestedSlice(o.Object, []any{valid("True", o.GetGeneration())}, "status", "conditions")
-				if _, err := api.UpdateStatus(ctx, o, metav1.UpdateOptions{FieldManager: "contour"}); err == nil {
-					last = o.GetGeneration()
-				}
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(20 * time.Millisecond):
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-	})
-}
-
 func subject(t *testing.T, c *rest.Config, namespace string) traffictest.Subject {
 	t.Helper()
-	implement(t, clientOf(t, c), namespace)
+	kubefake.Control(t, kubefake.Client(t, c), httpproxies, namespace, kubefake.Valid)
 	return kubefake.Target{
 		Config: c, Arms: arms,
 		Object: kube.Object{Resource: httpproxies, Namespace: namespace, Name: "web"},
@@ -202,7 +140,7 @@ routes:
   services: [{name: web-a, port: 8080}]
 `)
 	// The old arm has a share: that is another route than this one, which is written all the same.
-	apply(t, routerOf(t, s, contour.Options{}), 1, at(2.5))
+	kubefake.Apply(t, routerOf(t, s, contour.Options{}), 1, at(2.5))
 	wants(t, s, `
 routes:
 - conditions: [{prefix: /}]
@@ -222,8 +160,8 @@ func TestWhatTheObjectSaidIsThereAgainAtTheEnd(t *testing.T) {
 	t.Parallel()
 	s := cluster(declared)
 	r := routerOf(t, s, contour.Options{})
-	apply(t, r, 1, at(50))
-	apply(t, r, 2, at(0))
+	kubefake.Apply(t, r, 1, at(50))
+	kubefake.Apply(t, r, 2, at(0))
 	wants(t, s, declared)
 }
 
@@ -237,7 +175,7 @@ func TestAMissingServiceTakesNothingDown(t *testing.T) {
 	wants(t, s, declared)
 	s = cluster("routes: [{services: [{name: web-a, port: 80, weight: 9}, {name: web-c, port: 80, weight: 1}]}]")
 	gone.Split.Candidate = 0
-	apply(t, routerOf(t, s, contour.Options{}), 2, gone)
+	kubefake.Apply(t, routerOf(t, s, contour.Options{}), 2, gone)
 	wants(t, s, "routes: [{services: [{name: web-a, port: 80, weight: 1000}]}]")
 }
 
@@ -245,14 +183,14 @@ func TestTheWayHomeDoesNotWaitForTheCandidatesService(t *testing.T) {
 	t.Parallel()
 	s := cluster(declared)
 	r := routerOf(t, s, contour.Options{})
-	apply(t, r, 1, at(50))
+	kubefake.Apply(t, r, 1, at(50))
 	s.Before = func(req *http.Request) int {
 		if strings.HasSuffix(req.URL.Path, "/services/web-b") {
 			return http.StatusServiceUnavailable
 		}
 		return 0
 	}
-	apply(t, r, 2, at(0))
+	kubefake.Apply(t, r, 2, at(0))
 }
 
 func TestWeightsAreReadAsContourReadsThem(t *testing.T) {
@@ -293,7 +231,7 @@ func TestRoutesThatDisagreeAreAnErrorAndAreTurnedAllTheSame(t *testing.T) {
 	t.Parallel()
 	s := cluster("routes: [{services: [{name: web-a, port: 80}]}, {services: [{name: web-a, port: 81}]}]")
 	r := routerOf(t, s, contour.Options{})
-	apply(t, r, 1, at(50))
+	kubefake.Apply(t, r, 1, at(50))
 	edit := func(o *unstructured.Unstructured) error {
 		routes, _, err := unstructured.NestedSlice(o.Object, "spec", "routes")
 		if err != nil {
@@ -306,14 +244,14 @@ func TestRoutesThatDisagreeAreAnErrorAndAreTurnedAllTheSame(t *testing.T) {
 		return unstructured.SetNestedSlice(o.Object, routes, "spec", "routes")
 	}
 	web := kube.Object{Resource: httpproxies, Namespace: "prod", Name: "web"}
-	if err := kubefake.Edit(t.Context(), clientOf(t, s.Config()), web, "kubectl", edit); err != nil {
+	if err := kubefake.Edit(t.Context(), kubefake.Client(t, s.Config()), web, "kubectl", edit); err != nil {
 		t.Fatal(err)
 	}
 	const want = "spec.routes[1] gives the candidate 25%, and spec.routes[0] gives it 50%"
 	if _, err := r.Observe(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v, want %q", err, want)
 	}
-	apply(t, r, 2, at(10))
+	kubefake.Apply(t, r, 2, at(10))
 	if seen, err := r.Observe(t.Context()); err != nil || !seen.Route.Equal(at(10)) {
 		t.Errorf("%v (%v), want %v", seen.Route, err, at(10))
 	}
@@ -322,25 +260,40 @@ func TestRoutesThatDisagreeAreAnErrorAndAreTurnedAllTheSame(t *testing.T) {
 func TestARouteIsProgrammedWhenContourHasDeclaredThisGenerationValid(t *testing.T) {
 	t.Parallel()
 	s := cluster(declared)
-	client := clientOf(t, s.Config())
+	client := kubefake.Client(t, s.Config())
 	r := routerOf(t, s, contour.Options{})
-	apply(t, r, 1, at(10))
+	kubefake.Apply(t, r, 1, at(10))
 	api := client.Resource(httpproxies).Namespace("prod")
-	for _, c := range []struct {
-		status string
-		behind int64
+	for what, c := range map[string]struct {
+		change func(valid map[string]any)
 		want   traffic.Evidence
-	}{{"True", 0, traffic.Programmed}, {"False", 0, traffic.Written}, {"True", 1, traffic.Written}} {
+	}{
+		"it is valid": {func(map[string]any) {}, traffic.Programmed},
+		"it was": {func(valid map[string]any) {
+			valid["observedGeneration"] = int64(1)
+		}, traffic.Written},
+		"a Service is missing": {func(valid map[string]any) {
+			maps.Copy(valid, map[string]any{
+				"status": "False", "reason": "ErrorPresent", "message": "At least one error present, see Errors for details",
+				"errors": []any{map[string]any{
+					"type": "ServiceError", "status": "True", "reason": "ServiceUnresolvedReference",
+					"message": `Spec.Routes unresolved service reference: service "prod/web-b" not found`,
+				}},
+			})
+		}, traffic.Written},
+	} {
 		o, err := api.Get(t.Context(), "web", metav1.GetOptions{})
 		if err == nil {
-			_ = unstructured.SetNestedSlice(o.Object, []any{valid(c.status, o.GetGeneration()-c.behind)}, "status", "conditions")
+			status := kubefake.Valid(o)
+			c.change(status["conditions"].([]any)[0].(map[string]any)) //nolint:errcheck // it panics, which a test may
+			o.Object["status"] = status
 			_, err = api.UpdateStatus(t.Context(), o, metav1.UpdateOptions{FieldManager: "contour"})
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		if seen, err := r.Observe(t.Context()); err != nil || seen.Evidence != c.want {
-			t.Errorf("Valid %s, %d generations behind: %v (%v), want %v", c.status, c.behind, seen.Evidence, err, c.want)
+			t.Errorf("%s: %v (%v), want %v", what, seen.Evidence, err, c.want)
 		}
 	}
 }
@@ -356,7 +309,7 @@ func TestStickinessIsRefused(t *testing.T) {
 
 func TestATotalThatDoesNotDivideIsRefused(t *testing.T) {
 	t.Parallel()
-	client := clientOf(t, cluster(declared).Config())
+	client := kubefake.Client(t, cluster(declared).Config())
 	for _, total := range []int{-1, 1, 3} {
 		if _, err := contour.New(client, "prod", "web", contour.Options{Total: total}); err == nil {
 			t.Errorf("total %d: no error, want one", total)

@@ -14,9 +14,12 @@
 // Entries that are neither arm get weight 0 meanwhile; mirrors stay. Where no entry of a
 // route has a weight all get the same, as Contour reads it.
 //
-// Contour answers a whole route with 503 when one Service that it names is missing,
-// whatever its weight. So a route is refused while a Service that would get requests is
-// missing, and an arm that gets none is left out while its Service is missing.
+// Contour passes over a Service that is missing, and declares the HTTPProxy invalid: the others
+// get its share, by their weights, or all the same where those are 0, so that a candidate of
+// weight 0 gets everything if it is alone; a route without any is answered with 503. So a route
+// is refused while a Service that would get requests is missing, and an arm that gets none is
+// left out while its Service is missing, which keeps the HTTPProxy valid. Contour before 1.19
+// gives up the whole HTTPProxy instead.
 //
 // # Stickiness
 //

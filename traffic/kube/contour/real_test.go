@@ -7,22 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rheostat-go/rheostat/internal/kubefake"
 	"github.com/rheostat-go/rheostat/strategy/kube/kubetest"
 	"github.com/rheostat-go/rheostat/traffic/traffictest"
 )
-
-const backend = `
-apiVersion: v1
-kind: Service
-metadata: {name: ARM, namespace: NS}
-spec: {clusterIP: None, ports: [{port: 80}], selector: {app: ARM}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: ARM, namespace: NS, labels: {kubernetes.io/service-name: ARM}}
-addressType: IPv4
-endpoints: [{addresses: [10.0.0.1]}, {addresses: [10.0.0.2]}]
-`
 
 const turned = `
 apiVersion: projectcontour.io/v1
@@ -35,10 +23,7 @@ func TestOnARealAPIServer(t *testing.T) {
 	c := kubetest.Start(t, kubetest.Options{APIOnly: true})
 	c.InstallCRDs(t, kubetest.CRDs(t, "contour", "httpproxies"))
 	traffictest.Run(t, func(t *testing.T) traffictest.Subject {
-		namespace := c.Namespace(t)
-		for _, arm := range []string{"web-a", "web-b"} {
-			c.Apply(t, strings.NewReplacer("ARM", arm, "NS", namespace).Replace(backend))
-		}
+		namespace := kubefake.Namespace(t, c, "web-a", "web-b")
 		c.Apply(t, strings.ReplaceAll(turned, "NS", namespace))
 		return subject(t, c.Config(), namespace)
 	})

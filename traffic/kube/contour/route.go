@@ -6,13 +6,13 @@ package contour
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/rheostat-go/rheostat/traffic"
+	"github.com/rheostat-go/rheostat/traffic/kube/internal/weights"
 )
 
 var errNobody = errors.New("services: there are none; add that of stable with its port")
@@ -83,39 +83,31 @@ func (p *proxy) share(at int) (candidate traffic.Weight, stranger string, err er
 	if err != nil {
 		return 0, "", err
 	}
-	all = slices.DeleteFunc(all, func(e entry) bool { return !e.counts() })
-	if !slices.ContainsFunc(all, func(e entry) bool { return e.weight > 0 }) {
-		for i := range all {
-			all[i].weight = 1
-		}
-	}
-	var part, sum int64
+	var backends []weights.Backend
 	for _, e := range all {
-		if e.weight > 0 && !p.is(e.name) {
-			return 0, e.name, nil
-		}
-		if sum += e.weight; e.name == p.arms.Candidate {
-			part = e.weight
+		if e.counts() {
+			backends = append(backends, weights.Backend{Arm: e.name, Weight: e.weight})
 		}
 	}
-	switch part {
-	case 0:
-		return 0, "", nil
-	case sum:
-		return traffic.Full, "", nil
+	if !slices.ContainsFunc(backends, func(b weights.Backend) bool { return b.Weight > 0 }) {
+		for i := range backends {
+			backends[i].Weight = 1
+		}
 	}
-	// Never nothing of something, or the whole of a part.
-	return min(max(traffic.Weight(part*int64(traffic.Full)/sum), 1), traffic.Full-1), "", nil //nolint:gosec // it is less than Full
+	if candidate, stranger, err = weights.Candidate(backends, p.arms); err != nil {
+		return 0, "", fmt.Errorf("services: %w", err)
+	}
+	return candidate, stranger, nil
 }
 
 // turn gives the entries of a route their weights.
-func (p *proxy) turn(at int, weights map[string]int64, lacks map[string]bool) error {
+func (p *proxy) turn(at int, pair weights.Pair, lacks map[string]bool) error {
 	all, err := p.entries(at)
 	if err != nil {
 		return err
 	}
-	for _, arm := range []string{p.arms.Stable, p.arms.Candidate} {
-		if all, err = p.with(all, arm); err != nil {
+	for _, b := range pair {
+		if all, err = p.with(all, b.Arm); err != nil {
 			return err
 		}
 	}
@@ -126,7 +118,7 @@ func (p *proxy) turn(at int, weights map[string]int64, lacks map[string]bool) er
 		case lacks[e.name]:
 			continue
 		default:
-			e.says["weight"] = weights[e.name]
+			e.says["weight"] = pair.For(e.name)
 		}
 		list = append(list, e.says)
 	}
@@ -201,12 +193,9 @@ func entryOf(item any) (entry, error) {
 	if err != nil {
 		return entry{}, fmt.Errorf("mirror: %w", err)
 	}
-	weight, _, err := unstructured.NestedInt64(says, "weight")
-	switch {
-	case err != nil:
-		return entry{}, fmt.Errorf("weight: %w", err)
-	case weight < 0 || weight > math.MaxInt32:
-		return entry{}, fmt.Errorf("weight: %d is not from 0 to %d", weight, math.MaxInt32)
+	weight, err := weights.In(says, 0)
+	if err != nil {
+		return entry{}, err
 	}
 	return entry{name, weight, mirror, says}, nil
 }

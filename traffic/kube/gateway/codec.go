@@ -13,6 +13,7 @@ import (
 
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/kube"
+	"github.com/rheostat-go/rheostat/traffic/kube/internal/weights"
 )
 
 // codec is kube.Codec for both kinds of routes.
@@ -71,7 +72,7 @@ func (c codec) Write(ctx context.Context, reader kube.Reader, o *unstructured.Un
 	v.arms = route.Arms
 	next := make([]any, 0, len(v.all)+len(v.bases))
 	for _, at := range v.bases {
-		if err := v.turn(at, route.Split); err != nil {
+		if err := v.turn(at, route); err != nil {
 			return fmt.Errorf("spec.rules[%d]: %w", at, err)
 		}
 		if len(route.Split.Match) > 0 {
@@ -126,7 +127,7 @@ func (c codec) view(o *unstructured.Unstructured, arms traffic.Arms) (*view, err
 	}
 	if at := v.only(); at >= 0 {
 		v.bases = []int{at}
-		v.arms = v.found(at)
+		v.arms = weights.Found(v.backends(at))
 		return v, nil
 	}
 	return nil, fmt.Errorf("spec.rules: none of %d sends to %q or %q; options.rules names those to be turned", len(v.all), arms.Stable, arms.Candidate)
@@ -137,7 +138,7 @@ func (v *view) sort() {
 	if v.arms == (traffic.Arms{}) {
 		for at := range v.all {
 			if v.mine(at) && len(v.refs(at)) > 0 {
-				v.arms = v.found(at)
+				v.arms = weights.Found(v.backends(at))
 				break
 			}
 		}

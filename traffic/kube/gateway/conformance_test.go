@@ -24,7 +24,7 @@ type constructor func(client dynamic.Interface, namespace, name string, o gatewa
 func subject(t *testing.T, c *rest.Config, resource schema.GroupVersionResource, namespace string, construct constructor) traffictest.Subject {
 	t.Helper()
 	at := kube.Object{Resource: resource, Namespace: namespace, Name: "web"}
-	implement(t, clientOf(t, c), at)
+	kubefake.Control(t, kubefake.Client(t, c), resource, namespace, kubefake.Parents)
 	return kubefake.Target{
 		Config: c, Object: at, Arms: arms,
 		Router: func(c dynamic.Interface) (traffic.Router, error) {
@@ -51,7 +51,7 @@ func TestAGRPCRouteConforms(t *testing.T) {
 
 func TestCapsAreThoseOfTheReadme(t *testing.T) {
 	t.Parallel()
-	grpc, err := gateway.NewGRPCRoute(clientOf(t, cluster().Config()), "prod", "web", gateway.Options{})
+	grpc, err := gateway.NewGRPCRoute(kubefake.Client(t, cluster().Config()), "prod", "web", gateway.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func Example() {
 
 func onlyOneRule() *kubefake.Server {
 	s := cluster()
-	s.Add(httproutes, "HTTPRoute", "prod", "web", object(`
+	s.Add(httproutes, "HTTPRoute", "prod", "web", kubefake.Parse(`
 spec:
   parentRefs: [{name: edge}]
   rules:

@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	"github.com/rheostat-go/rheostat/traffic"
+	"github.com/rheostat-go/rheostat/traffic/kube/internal/weights"
 )
 
 // onePercent is the finest share that all CRDs with shares know.
@@ -39,7 +40,7 @@ func (v *view) mirrored(at int) (w traffic.Weight, err error) {
 
 func mirrorShare(m map[string]any) traffic.Weight {
 	if percent, ok := m["percent"].(int64); ok {
-		return share(percent, 100)
+		return weights.Share(percent, 100)
 	}
 	fraction, ok := m["fraction"].(map[string]any)
 	if !ok {
@@ -50,7 +51,7 @@ func mirrorShare(m map[string]any) traffic.Weight {
 	if !ok || denominator <= 0 {
 		denominator = 100
 	}
-	return share(numerator, denominator)
+	return weights.Share(numerator, denominator)
 }
 
 // mirror makes a rule send copies to the candidate, or to nobody; other filters stay where

@@ -4,13 +4,12 @@
 package gateway_test
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/rheostat-go/rheostat/internal/kubefake"
 	"github.com/rheostat-go/rheostat/strategy/kube/kubetest"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/kube"
@@ -18,37 +17,11 @@ import (
 	"github.com/rheostat-go/rheostat/traffic/traffictest"
 )
 
-// backends are the Services and what is behind them.
-const backends = `
-apiVersion: v1
-kind: Service
-metadata: {name: ARM, namespace: NS}
-spec: {clusterIP: None, ports: [{port: 80}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: ARM, namespace: NS, labels: {kubernetes.io/service-name: ARM}}
-addressType: IPv4
-endpoints: [{addresses: [10.0.0.1]}, {addresses: [10.0.0.2]}]
-`
-
 // inNamespace puts a route and its backends into a namespace of their own.
 func inNamespace(t *testing.T, c *kubetest.Cluster, kind, text string) (namespace string) {
 	t.Helper()
-	namespace = c.Namespace(t)
-	for _, arm := range []string{arms.Stable, arms.Candidate} {
-		c.Apply(t, strings.NewReplacer("ARM", arm, "NS", namespace).Replace(backends))
-	}
-	o := unstructured.Unstructured{Object: object(text)}
-	o.SetAPIVersion("gateway.networking.k8s.io/v1")
-	o.SetKind(kind)
-	o.SetName("web")
-	o.SetNamespace(namespace)
-	json, err := o.MarshalJSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Apply(t, string(json))
+	namespace = kubefake.Namespace(t, c, arms.Stable, arms.Candidate)
+	kubefake.Make(t, c, "gateway.networking.k8s.io/v1", kind, namespace, "web", text)
 	return namespace
 }
 
@@ -76,7 +49,7 @@ func TestOnARealAPIServer(t *testing.T) {
 func comesBack(t *testing.T, c *kubetest.Cluster) {
 	t.Helper()
 	namespace := inNamespace(t, c, "HTTPRoute", declared)
-	client := clientOf(t, c.Config())
+	client := kubefake.Client(t, c.Config())
 	spec := func() any {
 		o, err := kube.Live(client).Get(t.Context(), kube.Object{Resource: httproutes, Namespace: namespace, Name: "web"})
 		if err != nil {
@@ -96,12 +69,12 @@ func comesBack(t *testing.T, c *kubetest.Cluster) {
 	mirror := at(0)
 	mirror.Split.Mirror = traffic.Percent(0.5)
 	for i, route := range []traffic.Route{matches, mirror, at(0.0001), at(99.9999), at(100)} {
-		apply(t, r, uint64(i+1), route)
-		if seen := observe(t, r); !seen.Route.Equal(route) || seen.Fence != uint64(i+1) {
+		kubefake.Apply(t, r, uint64(i+1), route)
+		if seen := kubefake.Observe(t, r); !seen.Route.Equal(route) || seen.Fence != uint64(i+1) {
 			t.Errorf("seen is %+v, want %+v", seen, route)
 		}
 	}
-	apply(t, r, 9, at(0))
+	kubefake.Apply(t, r, 9, at(0))
 	if d := cmp.Diff(before, spec()); d != "" {
 		t.Errorf("at the end (-declared +is):\n%s", d)
 	}

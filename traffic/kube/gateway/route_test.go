@@ -23,8 +23,8 @@ import (
 // wants holds the rules to a YAML list.
 func wants(t *testing.T, s *kubefake.Server, what, want string) {
 	t.Helper()
-	w := object("rules:" + want)
-	got := object("{}")
+	w := kubefake.Parse("rules:" + want)
+	got := kubefake.Parse("{}")
 	list := []any{}
 	for _, r := range rules(s) {
 		list = append(list, normal(r))
@@ -68,7 +68,7 @@ func TestEachRuleOfTheArmsIsTurnedAndTheOthersStay(t *testing.T) {
 	s := cluster()
 	r := routerOf(t, s, gateway.Options{})
 	route := at(0.0001)
-	apply(t, r, 1, route)
+	kubefake.Apply(t, r, 1, route)
 	wants(t, s, "at one in a million", static+`
 - name: api
   matches:
@@ -87,7 +87,7 @@ func TestEachRuleOfTheArmsIsTurnedAndTheOthersStay(t *testing.T) {
   - {name: web-a, port: 80, weight: 999999}
   - {name: web-b, port: 80, weight: 1}
 `)
-	if seen := observe(t, r); !seen.Route.Equal(route) {
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(route) {
 		t.Errorf("seen is %v, want %v", seen.Route, route)
 	}
 }
@@ -100,7 +100,7 @@ func TestAMatchIsARuleBeforeAllOthersForEachThatIsTurned(t *testing.T) {
 	route := at(0)
 	route.Split.Match = []traffic.Match{{Header: "X-Preview", Value: "yes"}, {Query: "beta"}, {Cookie: "ring", Value: "a.b"}}
 	route.Split.Mirror = traffic.Percent(10)
-	apply(t, r, 1, route)
+	kubefake.Apply(t, r, 1, route)
 	const cookie = `^(.*;)?[ \t]*ring=("a\.b"|a\.b)[ \t]*(;.*)?$`
 	wants(t, s, "with matches", `
 - name: rheostat-match-0
@@ -149,14 +149,14 @@ func TestAMatchIsARuleBeforeAllOthersForEachThatIsTurned(t *testing.T) {
   - {name: web-a, port: 80, weight: 1000000}
   - {name: web-b, port: 80, weight: 0}
 `)
-	if seen := observe(t, r); !seen.Route.Equal(route) {
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(route) {
 		t.Errorf("seen is %+v, want %+v", seen.Route, route)
 	}
-	apply(t, r, 2, at(50))
+	kubefake.Apply(t, r, 2, at(50))
 	if n := len(rules(s)); n != 3 {
 		t.Errorf("%d rules once the matches have gone, want 3", n)
 	}
-	apply(t, r, 3, at(0))
+	kubefake.Apply(t, r, 3, at(0))
 	if d := cmp.Diff(before, spec(s)); d != "" {
 		t.Errorf("at the end (-declared +is):\n%s", d)
 	}
@@ -176,14 +176,14 @@ func TestAMatchIsKnownWhereTheServerDropsNamesOfRules(t *testing.T) {
 	r := routerOf(t, s, gateway.Options{})
 	route := at(5)
 	route.Split.Match = []traffic.Match{{Header: "X-Preview"}, {Cookie: "ring"}}
-	apply(t, r, 1, route)
-	if seen := observe(t, r); !seen.Route.Equal(route) || len(rules(s)) != 5 {
+	kubefake.Apply(t, r, 1, route)
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(route) || len(rules(s)) != 5 {
 		t.Errorf("seen is %+v in %d rules, want %+v in 5", seen.Route, len(rules(s)), route)
 	}
 	// The arms change while a match is there.
 	swapped := traffic.Route{Arms: traffic.Arms{Stable: "web-b", Candidate: "web-a"}}
-	apply(t, r, 2, swapped)
-	if seen := observe(t, r); !seen.Route.Equal(swapped) || len(rules(s)) != 3 {
+	kubefake.Apply(t, r, 2, swapped)
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(swapped) || len(rules(s)) != 3 {
 		t.Errorf("after a swap: %+v in %d rules, want %+v in 3", seen.Route, len(rules(s)), swapped)
 	}
 }
@@ -194,15 +194,15 @@ func TestAMatchThatSomebodyTakesAwayOrAddsIsDrift(t *testing.T) {
 	r := routerOf(t, s, gateway.Options{})
 	route := at(5)
 	route.Split.Match = []traffic.Match{{Header: "X-Preview"}}
-	apply(t, r, 1, route)
+	kubefake.Apply(t, r, 1, route)
 	edit(t, s, "tidy-bot", func(o *unstructured.Unstructured) {
 		setItems(o, items(o, "spec", "rules")[2:], "spec", "rules")
 	})
-	if seen := observe(t, r); !seen.Route.Equal(at(5)) || seen.Fence != 0 || seen.Writer != "tidy-bot" {
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(at(5)) || seen.Fence != 0 || seen.Writer != "tidy-bot" {
 		t.Errorf("without the rules: %+v, want 5%% by tidy-bot", seen)
 	}
-	apply(t, r, 1, route)
-	if seen := observe(t, r); !seen.Route.Equal(route) || seen.Fence != 1 {
+	kubefake.Apply(t, r, 1, route)
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(route) || seen.Fence != 1 {
 		t.Errorf("after it was put back: %+v", seen)
 	}
 	edit(t, s, "tidy-bot", func(o *unstructured.Unstructured) {
@@ -211,8 +211,8 @@ func TestAMatchThatSomebodyTakesAwayOrAddsIsDrift(t *testing.T) {
 	if _, err := r.Observe(t.Context()); err == nil || !strings.Contains(err.Error(), "no route says both") {
 		t.Errorf("with the match for one of two rules: %v, want that no route says so", err)
 	}
-	apply(t, r, 2, route)
-	if seen := observe(t, r); !seen.Route.Equal(route) {
+	kubefake.Apply(t, r, 2, route)
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(route) {
 		t.Errorf("after it was put back: %+v", seen)
 	}
 }
@@ -251,7 +251,7 @@ func TestAMirrorsShareIsSaidInTheWordsThatFit(t *testing.T) {
 	} {
 		route := at(0)
 		route.Split.Mirror = c.share
-		apply(t, r, uint64(i+1), route)
+		kubefake.Apply(t, r, uint64(i+1), route)
 		filters, _ := rules(s)[2]["filters"].([]any)
 		filter, _ := filters[0].(map[string]any)
 		got, _, _ := unstructured.NestedMap(filter, "requestMirror")
@@ -259,7 +259,7 @@ func TestAMirrorsShareIsSaidInTheWordsThatFit(t *testing.T) {
 		if d := cmp.Diff(c.want, got); d != "" {
 			t.Errorf("%v (-want +is):\n%s", c.share, d)
 		}
-		if seen := observe(t, r); !seen.Route.Equal(route) {
+		if seen := kubefake.Observe(t, r); !seen.Route.Equal(route) {
 			t.Errorf("%v is seen as %v", c.share, seen.Route)
 		}
 	}
@@ -285,7 +285,7 @@ func TestAServiceThatIsMissingGetsNothing(t *testing.T) {
 	t.Parallel()
 	s := cluster()
 	r := routerOf(t, s, gateway.Options{})
-	apply(t, r, 1, at(50))
+	kubefake.Apply(t, r, 1, at(50))
 	s.Delete(services, "prod", "web-b")
 	match := at(0)
 	match.Split.Match = []traffic.Match{{Header: "X-Preview"}}
@@ -296,13 +296,13 @@ func TestAServiceThatIsMissingGetsNothing(t *testing.T) {
 			t.Errorf("apply of %v: %v, want that the service is missing", route, err)
 		}
 	}
-	if seen := observe(t, r); !seen.Route.Equal(at(50)) || seen.Fence != 1 {
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(at(50)) || seen.Fence != 1 {
 		t.Errorf("refused routes have left %+v", seen)
 	}
-	apply(t, r, 2, at(0)) // nothing stands in the way home
+	kubefake.Apply(t, r, 2, at(0)) // nothing stands in the way home
 	s.Add(services, "Service", "prod", "web-b", map[string]any{})
 	s.Delete(services, "prod", "web-a")
-	apply(t, r, 3, at(100))
+	kubefake.Apply(t, r, 3, at(100))
 	if err := r.Apply(t.Context(), 4, at(0)); err == nil || !strings.Contains(err.Error(), "there is no service prod/web-a") {
 		t.Errorf("apply: %v, want that the service is missing", err)
 	}
@@ -322,7 +322,7 @@ func TestNotBeingAllowedToLookForServicesStopsOnlyTheWayForward(t *testing.T) {
 	if err := r.Apply(t.Context(), 1, at(5)); err == nil {
 		t.Error("forward: no error, want one")
 	}
-	apply(t, r, 1, at(0))
+	kubefake.Apply(t, r, 1, at(0))
 }
 
 func TestEvidenceIsWhatEveryParentSaysOfThisGeneration(t *testing.T) {
@@ -369,21 +369,21 @@ func TestEvidenceIsWhatEveryParentSaysOfThisGeneration(t *testing.T) {
 	} {
 		s := cluster()
 		r := routerOf(t, s, gateway.Options{})
-		apply(t, r, 1, at(5))
-		if got := observe(t, r).Evidence; got != traffic.Written {
+		kubefake.Apply(t, r, 1, at(5))
+		if got := kubefake.Observe(t, r).Evidence; got != traffic.Written {
 			t.Errorf("%s, before anybody says anything: %v, want written", what, got)
 		}
 		o := &unstructured.Unstructured{Object: s.Object(httproutes, "prod", "web")}
 		say(o, c.change)
-		client := clientOf(t, s.Config())
+		client := kubefake.Client(t, s.Config())
 		if _, err := client.Resource(httproutes).Namespace("prod").UpdateStatus(t.Context(), o, metav1.UpdateOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		if got := observe(t, r).Evidence; got != c.want {
+		if got := kubefake.Observe(t, r).Evidence; got != c.want {
 			t.Errorf("%s: %v, want %v", what, got, c.want)
 		}
-		apply(t, r, 2, at(6))
-		if got := observe(t, r).Evidence; got != traffic.Written {
+		kubefake.Apply(t, r, 2, at(6))
+		if got := kubefake.Observe(t, r).Evidence; got != traffic.Written {
 			t.Errorf("%s, and then another route: %v, want written", what, got)
 		}
 	}
@@ -394,8 +394,8 @@ func TestWhatOthersWriteIsSeenForWhatItIs(t *testing.T) {
 	refs := func(text string) func(o *unstructured.Unstructured) {
 		return func(o *unstructured.Unstructured) {
 			all := items(o, "spec", "rules")
-			all[1]["backendRefs"] = object("a: " + text)["a"]
-			all[2]["backendRefs"] = object("a: " + text)["a"]
+			all[1]["backendRefs"] = kubefake.Parse("a: " + text)["a"]
+			all[2]["backendRefs"] = kubefake.Parse("a: " + text)["a"]
 			setItems(o, all, "spec", "rules")
 		}
 	}
@@ -421,7 +421,7 @@ func TestWhatOthersWriteIsSeenForWhatItIs(t *testing.T) {
 	} {
 		s := cluster()
 		r := routerOf(t, s, gateway.Options{})
-		apply(t, r, 1, at(10))
+		kubefake.Apply(t, r, 1, at(10))
 		edit(t, s, "somebody", refs(text))
 		seen, err := r.Observe(t.Context())
 		if c.err != "" {
@@ -434,8 +434,8 @@ func TestWhatOthersWriteIsSeenForWhatItIs(t *testing.T) {
 		if text == "[{name: old, port: 80}]" {
 			continue // which of three rules was it?
 		}
-		apply(t, r, 2, at(20))
-		if seen := observe(t, r); !seen.Route.Equal(at(20)) {
+		kubefake.Apply(t, r, 2, at(20))
+		if seen := kubefake.Observe(t, r); !seen.Route.Equal(at(20)) {
 			t.Errorf("%s: after the next step %+v", text, seen)
 		}
 	}
@@ -446,15 +446,15 @@ func TestBackendsOfAnEarlierRolloutAreLeftOut(t *testing.T) {
 	s := cluster()
 	s.Add(services, "Service", "prod", "web-c", map[string]any{})
 	r := routerOf(t, s, gateway.Options{})
-	apply(t, r, 1, at(100))
+	kubefake.Apply(t, r, 1, at(100))
 	next := traffic.Route{Arms: traffic.Arms{Stable: "web-b", Candidate: "web-c"}, Split: traffic.Split{Candidate: traffic.Percent(5)}}
-	apply(t, r, 2, next)
+	kubefake.Apply(t, r, 2, next)
 	refs, _ := rules(s)[2]["backendRefs"].([]any)
-	want := object("a: [{name: web-b, port: 80, weight: 950000}, {name: web-c, port: 80, weight: 50000}]")["a"]
+	want := kubefake.Parse("a: [{name: web-b, port: 80, weight: 950000}, {name: web-c, port: 80, weight: 50000}]")["a"]
 	if d := cmp.Diff(want, normal(refs)); d != "" {
 		t.Errorf("backends (-want +are):\n%s", d)
 	}
-	if seen := observe(t, r); !seen.Route.Equal(next) {
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(next) {
 		t.Errorf("seen is %+v", seen)
 	}
 }
@@ -463,18 +463,18 @@ func TestRulesThatDisagreeAreNoRoute(t *testing.T) {
 	t.Parallel()
 	s := cluster()
 	r := routerOf(t, s, gateway.Options{})
-	apply(t, r, 1, at(10))
+	kubefake.Apply(t, r, 1, at(10))
 	edit(t, s, "somebody", func(o *unstructured.Unstructured) {
 		all := items(o, "spec", "rules")
-		all[2]["backendRefs"] = object("a: [{name: web-b, port: 80}]")["a"]
+		all[2]["backendRefs"] = kubefake.Parse("a: [{name: web-b, port: 80}]")["a"]
 		setItems(o, all, "spec", "rules")
 	})
 	_, err := r.Observe(t.Context())
 	if err == nil || !strings.Contains(err.Error(), `spec.rules[2] says "100% to web-b, rest to web-a", and spec.rules[1] says "10% to web-b, rest to web-a"`) {
 		t.Errorf("observe: %v, want both rules", err)
 	}
-	apply(t, r, 2, at(0))
-	if seen := observe(t, r); !seen.Route.Equal(at(0)) {
+	kubefake.Apply(t, r, 2, at(0))
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(at(0)) {
 		t.Errorf("on the way home: %+v", seen)
 	}
 }
@@ -486,12 +486,12 @@ func TestOnlyRulesThatAreNamedAreTurned(t *testing.T) {
 	before := rules(s)
 	route := at(50)
 	route.Split.Match = []traffic.Match{{Header: "X-Preview"}}
-	apply(t, r, 1, route)
+	kubefake.Apply(t, r, 1, route)
 	after := rules(s)
 	if len(after) != 4 || cmp.Diff(before[2], after[3]) != "" || cmp.Diff(before[0], after[1]) != "" {
 		t.Errorf("other rules were turned: %v", after)
 	}
-	if seen := observe(t, r); !seen.Route.Equal(route) {
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(route) {
 		t.Errorf("seen is %+v", seen)
 	}
 }
@@ -503,9 +503,9 @@ func TestADeclaredTotalIsWhatWeightsAddUpTo(t *testing.T) {
 	if c := r.Caps(); c.Granularity != traffic.Percent(1) || c.Match || c.Query {
 		t.Errorf("caps are %+v, want 1%% and no matches", c)
 	}
-	apply(t, r, 1, at(0.3))
+	kubefake.Apply(t, r, 1, at(0.3))
 	refs, _ := rules(s)[2]["backendRefs"].([]any)
-	want := object("a: [{name: web-a, port: 80, weight: 99}, {name: web-b, port: 80, weight: 1}]")["a"]
+	want := kubefake.Parse("a: [{name: web-a, port: 80, weight: 99}, {name: web-b, port: 80, weight: 1}]")["a"]
 	if d := cmp.Diff(want, normal(refs)); d != "" {
 		t.Errorf("weights (-want +are):\n%s", d)
 	}
@@ -518,9 +518,9 @@ func TestAnArmMayBeInAnotherNamespace(t *testing.T) {
 	s.Endpoints("other", "web", 4, 1)
 	r := routerOf(t, s, gateway.Options{})
 	route := traffic.Route{Arms: traffic.Arms{Stable: "web-a", Candidate: "other/web"}, Split: traffic.Split{Candidate: traffic.Percent(25)}}
-	apply(t, r, 1, traffic.Route{Arms: route.Arms})
-	apply(t, r, 2, route)
-	seen := observe(t, r)
+	kubefake.Apply(t, r, 1, traffic.Route{Arms: route.Arms})
+	kubefake.Apply(t, r, 2, route)
+	seen := kubefake.Observe(t, r)
 	if want := (traffic.Room{Known: true, Stable: traffic.Full, Candidate: traffic.Percent(25)}); !seen.Route.Equal(route) || seen.Room != want {
 		t.Errorf("seen is %+v, want room %+v", seen, want)
 	}
@@ -536,18 +536,18 @@ func TestAForeignLabelOrRuleMovesNoTraffic(t *testing.T) {
 	t.Parallel()
 	s := cluster()
 	r := routerOf(t, s, gateway.Options{})
-	apply(t, r, 1, at(50))
+	kubefake.Apply(t, r, 1, at(50))
 	edit(t, s, "policy-bot", func(o *unstructured.Unstructured) {
 		o.SetLabels(map[string]string{"team": "shop", "cost-centre": "42"})
-		added := object("{name: docs, matches: [{path: {type: PathPrefix, value: /docs}}], backendRefs: [{name: docs, port: 80}]}")
+		added := kubefake.Parse("{name: docs, matches: [{path: {type: PathPrefix, value: /docs}}], backendRefs: [{name: docs, port: 80}]}")
 		all := append([]map[string]any{added}, items(o, "spec", "rules")...)
 		all[2]["timeouts"] = map[string]any{"request": "30s"}
 		setItems(o, all, "spec", "rules")
 	})
-	if seen := observe(t, r); !seen.Route.Equal(at(50)) || seen.Fence != 1 || seen.Writer != "" {
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(at(50)) || seen.Fence != 1 || seen.Writer != "" {
 		t.Errorf("after a foreign label: %+v, want 50%% under fence 1", seen)
 	}
-	apply(t, r, 2, at(60))
+	kubefake.Apply(t, r, 2, at(60))
 	o := unstructured.Unstructured{Object: s.Object(httproutes, "prod", "web")}
 	all := rules(s)
 	timeout, _, _ := unstructured.NestedString(all[2], "timeouts", "request")
@@ -570,12 +570,12 @@ func TestAStormOfForeignWritesAndALostReplyArePassedThrough(t *testing.T) {
 		return 0
 	}
 	l := &lossy{Server: s}
-	r, err := gateway.NewHTTPRoute(clientOf(t, &rest.Config{Host: "http://fake.invalid", Transport: l, QPS: -1}), "prod", "web", gateway.Options{})
+	r, err := gateway.NewHTTPRoute(kubefake.Client(t, &rest.Config{Host: "http://fake.invalid", Transport: l, QPS: -1}), "prod", "web", gateway.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	apply(t, r, 1, at(25))
-	if seen := observe(t, r); !seen.Route.Equal(at(25)) || left.Load() >= 0 || !l.lost.Load() {
+	kubefake.Apply(t, r, 1, at(25))
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(at(25)) || left.Load() >= 0 || !l.lost.Load() {
 		t.Errorf("seen is %+v with %d writes to come", seen, left.Load())
 	}
 }
@@ -615,12 +615,12 @@ func TestARouteThatGitOpsKeepsIsNotBegunWith(t *testing.T) {
 	}
 	o := gateway.Options{}
 	o.AcceptGitOps = true
-	apply(t, routerOf(t, s, o), 1, at(5))
+	kubefake.Apply(t, routerOf(t, s, o), 1, at(5))
 }
 
 func TestArgumentsThatCannotBeRightAreNamed(t *testing.T) {
 	t.Parallel()
-	client := clientOf(t, cluster().Config())
+	client := kubefake.Client(t, cluster().Config())
 	for want, call := range map[string]func() error{
 		"gateway: namespace: ":     func() error { _, err := gateway.NewHTTPRoute(client, "", "web", gateway.Options{}); return err },
 		"gateway: kube: object.na": func() error { _, err := gateway.NewHTTPRoute(client, "prod", "", gateway.Options{}); return err },

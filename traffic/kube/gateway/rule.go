@@ -17,6 +17,7 @@ import (
 	internal "github.com/rheostat-go/rheostat/internal/kube"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/kube"
+	"github.com/rheostat-go/rheostat/traffic/kube/internal/weights"
 )
 
 // refs are the backends of a rule; what is changed in them is changed in the rule.
@@ -51,43 +52,23 @@ func (v *view) sends(at int, arm string) bool {
 	return false
 }
 
-// found is the arms of a rule that nobody has named: stable is what comes first and gets
-// anything.
-func (v *view) found(at int) (arms traffic.Arms) {
+// backends are those of a rule with their weights: 1 where there is none.
+func (v *view) backends(at int) (all []weights.Backend) {
 	for _, ref := range v.refs(at) {
-		switch arm := v.arm(ref); {
-		case arms.Stable == "" && weight(ref) > 0:
-			arms.Stable = arm
-		case arms.Candidate == "" && arm != arms.Stable:
-			arms.Candidate = arm
+		b := weights.Backend{Arm: v.arm(ref), Weight: 1}
+		if w, ok := ref["weight"].(int64); ok {
+			b.Weight = w
 		}
+		all = append(all, b)
 	}
-	return arms
-}
-
-// weight is 1 where there is none.
-func weight(ref map[string]any) int64 {
-	if w, ok := ref["weight"].(int64); ok {
-		return w
-	}
-	return 1
+	return all
 }
 
 // split is what a rule says, with its pins, or who else gets requests by it.
 func (v *view) split(at int) (split traffic.Split, stranger string, err error) {
-	shares, sum := map[string]int64{}, int64(0)
-	for _, ref := range v.refs(at) {
-		arm, w := v.arm(ref), weight(ref)
-		if w > 0 && arm != v.arms.Stable && arm != v.arms.Candidate {
-			stranger = arm
-		}
-		shares[arm] += w
-		sum += w
+	if split.Candidate, stranger, err = weights.Candidate(v.backends(at), v.arms); err != nil {
+		return traffic.Split{}, "", fmt.Errorf("backendRefs: %w", err)
 	}
-	if sum == 0 {
-		return traffic.Split{}, "", errors.New("backendRefs: nobody gets anything")
-	}
-	split.Candidate = share(shares[v.arms.Candidate], sum)
 	if split.Mirror, err = v.mirrored(at); err != nil {
 		return traffic.Split{}, "", err
 	}
@@ -98,31 +79,14 @@ func (v *view) split(at int) (split traffic.Split, stranger string, err error) {
 	return split, stranger, nil
 }
 
-// share is part of sum as a weight, and neither nothing nor everything if it is between.
-func share(part, sum int64) traffic.Weight {
-	full := int64(traffic.Full)
-	w := (part*full + sum/2) / sum
-	switch {
-	case w == 0 && part > 0:
-		w = 1
-	case w == full && part < sum:
-		w = full - 1
-	}
-	return traffic.Weight(w) //nolint:gosec // between 0 and Full
-}
-
-// turn makes a rule say the split but for its matches.
-func (v *view) turn(at int, split traffic.Split) error {
-	part := int64(split.Candidate) * v.total / int64(traffic.Full)
-	for _, x := range []struct {
-		arm    string
-		weight int64
-	}{{v.arms.Stable, v.total - part}, {v.arms.Candidate, part}} {
-		ref, err := v.ref(at, x.arm)
+// turn makes a rule say the route but for its matches.
+func (v *view) turn(at int, route traffic.Route) error {
+	for _, b := range weights.Of(route, v.total) {
+		ref, err := v.ref(at, b.Arm)
 		if err != nil {
 			return err
 		}
-		ref["weight"] = x.weight
+		ref["weight"] = b.Weight
 	}
 	// Third parties get nothing while this route is in force; those of rollouts of the
 	// past need not even be there any more.
@@ -132,7 +96,7 @@ func (v *view) turn(at int, split traffic.Split) error {
 		arm := v.arm(r)
 		return arm != v.arms.Stable && arm != v.arms.Candidate
 	})
-	v.mirror(v.all[at], split.Mirror)
+	v.mirror(v.all[at], route.Split.Mirror)
 	return nil
 }
 

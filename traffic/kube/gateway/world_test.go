@@ -4,17 +4,12 @@
 package gateway_test
 
 import (
-	"context"
+	"fmt"
 	"strings"
 	"testing"
-	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/rest"
-	"sigs.k8s.io/yaml"
 
 	"github.com/rheostat-go/rheostat/internal/kubefake"
 	"github.com/rheostat-go/rheostat/traffic"
@@ -77,19 +72,11 @@ spec:
     - {name: web-a, port: 80}
 `
 
-func object(text string) map[string]any {
-	var o map[string]any
-	if err := yaml.Unmarshal([]byte(text), &o); err != nil {
-		panic(err) // it stands in a test
-	}
-	return o
-}
-
 // cluster has the routes prod/web, and Services with pods.
 func cluster() *kubefake.Server {
 	s := kubefake.New()
-	s.Add(httproutes, "HTTPRoute", "prod", "web", object(declared))
-	s.Add(grpcroutes, "GRPCRoute", "prod", "web", object(declaredGRPC))
+	s.Add(httproutes, "HTTPRoute", "prod", "web", kubefake.Parse(declared))
+	s.Add(grpcroutes, "GRPCRoute", "prod", "web", kubefake.Parse(declaredGRPC))
 	for _, name := range []string{"web-a", "web-b"} {
 		s.Add(services, "Service", "prod", name, map[string]any{})
 		s.Endpoints("prod", name, 4, 4)
@@ -101,18 +88,9 @@ func target(resource schema.GroupVersionResource) kube.Object {
 	return kube.Object{Resource: resource, Namespace: "prod", Name: "web"}
 }
 
-func clientOf(t *testing.T, c *rest.Config) dynamic.Interface {
-	t.Helper()
-	client, err := dynamic.NewForConfig(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client
-}
-
 func routerOf(t *testing.T, s *kubefake.Server, o gateway.Options) *kube.Router {
 	t.Helper()
-	r, err := gateway.NewHTTPRoute(clientOf(t, s.Config()), "prod", "web", o)
+	r, err := gateway.NewHTTPRoute(kubefake.Client(t, s.Config()), "prod", "web", o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,22 +99,6 @@ func routerOf(t *testing.T, s *kubefake.Server, o gateway.Options) *kube.Router 
 
 func at(percent float64) traffic.Route {
 	return traffic.Route{Arms: arms, Split: traffic.Split{Candidate: traffic.Percent(percent)}}
-}
-
-func apply(t *testing.T, r traffic.Router, fence uint64, route traffic.Route) {
-	t.Helper()
-	if err := r.Apply(t.Context(), fence, route); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func observe(t *testing.T, r traffic.Router) traffic.Seen {
-	t.Helper()
-	seen, err := r.Observe(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return seen
 }
 
 func spec(s *kubefake.Server) any { return s.Object(httproutes, "prod", "web")["spec"] }
@@ -169,7 +131,7 @@ func setItems(o *unstructured.Unstructured, all []map[string]any, path ...string
 
 func edit(t *testing.T, s *kubefake.Server, manager string, change func(o *unstructured.Unstructured)) {
 	t.Helper()
-	err := kubefake.Edit(t.Context(), clientOf(t, s.Config()), target(httproutes), manager, func(o *unstructured.Unstructured) error {
+	err := kubefake.Edit(t.Context(), kubefake.Client(t, s.Config()), target(httproutes), manager, func(o *unstructured.Unstructured) error {
 		change(o)
 		return nil
 	})
@@ -237,67 +199,24 @@ func forget(o *unstructured.Unstructured) {
 	setItems(o, rest, "spec", "rules")
 }
 
-// implement does what the controller of an implementation does: it says of each
-// generation that it was taken. It ends with the test.
-func implement(t *testing.T, client dynamic.Interface, at kube.Object) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for ctx.Err() == nil {
-			o, err := client.Resource(at.Resource).Namespace(at.Namespace).Get(ctx, at.Name, metav1.GetOptions{})
-			if err == nil && say(o, nil) {
-				_, _ = client.Resource(at.Resource).Namespace(at.Namespace).UpdateStatus(ctx, o, metav1.UpdateOptions{FieldManager: "implementation"})
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(20 * time.Millisecond):
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-	})
-}
-
-// say writes the status for each parent, as change makes it, and reports whether there was
-// another one before.
-func say(o *unstructured.Unstructured, change func(n int, parent map[string]any, conditions map[string]map[string]any)) bool {
-	was := items(o, "status", "parents")
-	var all []map[string]any
-	for n, ref := range items(o, "spec", "parentRefs") {
+// say writes what each parent says of a route that it has programmed, as change makes it.
+func say(o *unstructured.Unstructured, change func(n int, parent map[string]any, conditions map[string]map[string]any)) {
+	o.Object["status"] = kubefake.Parents(o)
+	all := items(o, "status", "parents")
+	for n, parent := range all {
 		conditions := map[string]map[string]any{}
-		for _, kind := range []string{"Accepted", "ResolvedRefs"} {
-			conditions[kind] = map[string]any{
-				"type": kind, "status": "True", "reason": kind, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
-				"observedGeneration": o.GetGeneration(),
-			}
+		for _, c := range parent["conditions"].([]any) { //nolint:errcheck // it panics, which a test may
+			c, _ := c.(map[string]any)
+			conditions[fmt.Sprint(c["type"])] = c
 		}
-		p := map[string]any{"parentRef": ref, "controllerName": "example.com/implementation"}
 		if change != nil {
-			change(n, p, conditions)
+			change(n, parent, conditions)
 		}
 		list := []any{}
-		for _, kind := range []string{"Accepted", "ResolvedRefs", "PartiallyInvalid"} {
-			if c := conditions[kind]; c != nil {
-				list = append(list, c)
-			}
+		for _, c := range conditions {
+			list = append(list, c)
 		}
-		p["conditions"] = list
-		all = append(all, p)
+		parent["conditions"] = list
 	}
 	setItems(o, all, "status", "parents")
-	if len(was) != len(all) {
-		return true
-	}
-	for i := range was {
-		c, _ := was[i]["conditions"].([]any)
-		first, _ := c[0].(map[string]any)
-		if first["observedGeneration"] != o.GetGeneration() {
-			return true
-		}
-	}
-	return false
 }

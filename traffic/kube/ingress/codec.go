@@ -14,6 +14,7 @@ import (
 
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/kube"
+	"github.com/rheostat-go/rheostat/traffic/kube/internal/weights"
 )
 
 // classNote is how an Ingress named its class before it had a field for that.
@@ -237,5 +238,5 @@ func (c codec) share(o *unstructured.Unstructured) traffic.Weight {
 	}
 	total := max(number("canary-weight-total"), perCents)
 	weight := min(max(number("canary-weight"), 0), total)
-	return traffic.Weight(weight * int64(traffic.Full) / total) //nolint:gosec // between 0 and Full
+	return weights.Share(weight, total)
 }

@@ -49,19 +49,11 @@ rules:
     - {path: /, pathType: Prefix, backend: {service: {name: web-b, port: {number: 80}}}}
 `
 
-func object(text string) map[string]any {
-	var o map[string]any
-	if err := yaml.Unmarshal([]byte(text), &o); err != nil {
-		panic(err) // it stands in a test
-	}
-	return o
-}
-
 // cluster has the Ingress prod/web with these annotations, and endpoints of each arm.
 func cluster(notes map[string]any) *kubefake.Server {
 	s := kubefake.New()
 	s.Add(ingresses, "Ingress", "prod", "web", map[string]any{
-		"metadata": map[string]any{"uid": "uid-web", "annotations": notes}, "spec": object(spec),
+		"metadata": map[string]any{"uid": "uid-web", "annotations": notes}, "spec": kubefake.Parse(spec),
 	})
 	for _, name := range []string{"web-a", "web-b"} {
 		s.Endpoints("prod", name, 4, 4)
@@ -71,10 +63,7 @@ func cluster(notes map[string]any) *kubefake.Server {
 
 func routerOf(t *testing.T, s *kubefake.Server, o ingress.Options) *kube.Router {
 	t.Helper()
-	client, err := dynamic.NewForConfig(s.Config())
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := kubefake.Client(t, s.Config())
 	r, err := ingress.New(client, "prod", "web", o)
 	if err != nil {
 		t.Fatal(err)
@@ -84,13 +73,6 @@ func routerOf(t *testing.T, s *kubefake.Server, o ingress.Options) *kube.Router 
 
 func at(percent float64, matches ...traffic.Match) traffic.Route {
 	return traffic.Route{Arms: arms, Split: traffic.Split{Candidate: traffic.Percent(percent), Match: matches}}
-}
-
-func apply(t *testing.T, r traffic.Router, fence uint64, route traffic.Route) {
-	t.Helper()
-	if err := r.Apply(t.Context(), fence, route); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // notes are what an Ingress says to the controller.
@@ -113,7 +95,7 @@ func turn(o *unstructured.Unstructured, r traffic.Route) error {
 	}
 	all[prefix+"canary"], all[prefix+"canary-weight"] = "true", strconv.Itoa(int(r.Split.Candidate/10_000))
 	o.SetAnnotations(all)
-	o.Object["spec"] = object(strings.ReplaceAll(canarySpec, "web-b", r.Arms.Candidate))
+	o.Object["spec"] = kubefake.Parse(strings.ReplaceAll(canarySpec, "web-b", r.Arms.Candidate))
 	return nil
 }
 
@@ -137,7 +119,7 @@ func TestACanaryIngressConforms(t *testing.T) {
 		s := cluster(nil)
 		s.Add(ingresses, "Ingress", "prod", "web-candidate", map[string]any{ // a chart has it already
 			"metadata": map[string]any{"annotations": map[string]any{prefix + "canary": "true", prefix + "canary-weight": "0", "team": "shop"}},
-			"spec":     object(canarySpec),
+			"spec":     kubefake.Parse(canarySpec),
 		})
 		return kubefake.Target{
 			Config: s.Config(), Arms: arms,
@@ -166,9 +148,9 @@ func TestTheCanaryIsMadeBesideTheIngressAndRemoved(t *testing.T) {
 	if seen, err := r.Observe(t.Context()); err != nil || seen.Route.Split.Touches() {
 		t.Fatalf("before the first Apply: %v, %v", seen.Route, err)
 	}
-	apply(t, r, 1, at(5))
+	kubefake.Apply(t, r, 1, at(5))
 	made := s.Object(ingresses, "prod", "web-candidate")
-	if d := cmp.Diff(object(canarySpec), object(text(t, made["spec"]))); d != "" {
+	if d := cmp.Diff(kubefake.Parse(canarySpec), kubefake.Parse(text(t, made["spec"]))); d != "" {
 		t.Errorf("spec (-want +is):\n%s", d)
 	}
 	if owner := text(t, metadata(made)["ownerReferences"]); !strings.Contains(owner, "uid-web") {
@@ -180,7 +162,7 @@ func TestTheCanaryIsMadeBesideTheIngressAndRemoved(t *testing.T) {
 	if err := r.Remove(t.Context(), 2); err == nil {
 		t.Error("it was removed with 5% of the traffic")
 	}
-	apply(t, r, 3, at(0))
+	kubefake.Apply(t, r, 3, at(0))
 	if err := r.Remove(t.Context(), 2); !errors.Is(err, traffic.ErrFenced) {
 		t.Errorf("removed by one who was overtaken: %v", err)
 	}
@@ -206,11 +188,8 @@ func TestALabelOfSomebodyElseMovesNothing(t *testing.T) {
 	t.Parallel()
 	s := cluster(nil)
 	r := routerOf(t, s, ingress.Options{})
-	apply(t, r, 1, at(50))
-	client, err := dynamic.NewForConfig(s.Config())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kubefake.Apply(t, r, 1, at(50))
+	client := kubefake.Client(t, s.Config())
 	for _, name := range []string{"web", "web-candidate"} {
 		if err := kubefake.Edit(t.Context(), client, kube.Object{Resource: ingresses, Namespace: "prod", Name: name}, "labeller", func(o *unstructured.Unstructured) error {
 			o.SetLabels(map[string]string{"cost": "7"})
@@ -219,8 +198,8 @@ func TestALabelOfSomebodyElseMovesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	apply(t, r, 1, at(50))
-	apply(t, r, 2, at(60))
+	kubefake.Apply(t, r, 1, at(50))
+	kubefake.Apply(t, r, 2, at(60))
 	if seen, err := r.Observe(t.Context()); err != nil || !seen.Route.Equal(at(60)) {
 		t.Errorf("%v, %v", seen.Route, err)
 	}
@@ -234,9 +213,9 @@ func TestAnArmMayBeTheOneThatTheIngressHas(t *testing.T) {
 	t.Parallel()
 	s := cluster(nil)
 	r := routerOf(t, s, ingress.Options{})
-	apply(t, r, 1, at(100))
+	kubefake.Apply(t, r, 1, at(100))
 	next := traffic.Route{Arms: traffic.Arms{Stable: "web-b", Candidate: "web-a"}, Split: traffic.Split{Candidate: traffic.Percent(10)}}
-	apply(t, r, 2, next)
+	kubefake.Apply(t, r, 2, next)
 	if got := notes(s, "web-candidate")["canary-weight"]; got != "90" {
 		t.Errorf("web-b has a weight of %s, want 90", got)
 	}
@@ -255,13 +234,13 @@ func TestWeightsAreWhatTheControllerMakesOfThem(t *testing.T) {
 	for _, tt := range []struct {
 		weight, total string
 		want          float64
-	}{{"5", "", 5}, {"5", "10", 5}, {"5", "100", 5}, {"5", "1000", 0.5}, {"200", "", 100}, {"-3", "", 0}, {"many", "", 0}} {
+	}{{"5", "", 5}, {"5", "10", 5}, {"5", "100", 5}, {"5", "1000", 0.5}, {"200", "", 100}, {"-3", "", 0}, {"many", "", 0}, {"1", "2000000000", 0.0001}} {
 		s := cluster(nil)
 		said := map[string]any{prefix + "canary": "true", prefix + "canary-weight": tt.weight}
 		if tt.total != "" {
 			said[prefix+"canary-weight-total"] = tt.total
 		}
-		s.Add(ingresses, "Ingress", "prod", "web-candidate", map[string]any{"metadata": map[string]any{"annotations": said}, "spec": object(canarySpec)})
+		s.Add(ingresses, "Ingress", "prod", "web-candidate", map[string]any{"metadata": map[string]any{"annotations": said}, "spec": kubefake.Parse(canarySpec)})
 		if seen, err := routerOf(t, s, ingress.Options{}).Observe(t.Context()); err != nil || seen.Route.Split.Candidate != traffic.Percent(tt.want) {
 			t.Errorf("weight %q of %q: %v, %v, want %v%%", tt.weight, tt.total, seen.Route, err, tt.want)
 		}
@@ -275,8 +254,8 @@ func TestSessionsThatStayWhereTheyAreAreRefused(t *testing.T) {
 	if err := r.Apply(t.Context(), 1, at(5)); !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "options.affinity") {
 		t.Errorf("with affinity: %v", err)
 	}
-	apply(t, r, 1, at(0)) // home is never refused
-	apply(t, routerOf(t, s, ingress.Options{Affinity: ingress.Sticky}), 2, at(5))
+	kubefake.Apply(t, r, 1, at(0)) // home is never refused
+	kubefake.Apply(t, routerOf(t, s, ingress.Options{Affinity: ingress.Sticky}), 2, at(5))
 	if got := notes(s, "web-candidate")["affinity-canary-behavior"]; got != "sticky" {
 		t.Errorf("affinity-canary-behavior is %q", got)
 	}
@@ -322,7 +301,7 @@ func TestMatchesAreThoseThatTheAnnotationsCanSay(t *testing.T) {
 			if seen, err := r.Observe(t.Context()); err != nil || !seen.Route.Equal(at(5, tt.matches...)) {
 				t.Errorf("%v, %v", seen.Route, err)
 			}
-			apply(t, r, 2, at(5))
+			kubefake.Apply(t, r, 2, at(5))
 			if d := cmp.Diff(map[string]string{"canary": "true", "canary-weight": "5"}, notes(s, "web-candidate")); d != "" {
 				t.Errorf("annotations that stay (-want +is):\n%s", d)
 			}
@@ -332,10 +311,7 @@ func TestMatchesAreThoseThatTheAnnotationsCanSay(t *testing.T) {
 
 func TestWhatCannotBeMeantIsNamed(t *testing.T) {
 	t.Parallel()
-	client, err := dynamic.NewForConfig(cluster(nil).Config())
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := kubefake.Client(t, cluster(nil).Config())
 	for want, o := range map[string]ingress.Options{
 		"options.canary": {Canary: "web"}, "options.weight_total": {WeightTotal: 10}, "options.affinity": {Affinity: "glued"},
 		"options.prefix": {Prefix: "no/prefix"}, "options.replicas": {Options: kube.Options{Replicas: -1}},

@@ -17,14 +17,6 @@ import (
 	"github.com/rheostat-go/rheostat/traffic/traffictest"
 )
 
-const backend = `
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: ARM, namespace: NS, labels: {kubernetes.io/service-name: ARM}}
-addressType: IPv4
-endpoints: [{addresses: [10.0.0.1]}, {addresses: [10.0.0.2]}]
-`
-
 const canary = `
 apiVersion: networking.k8s.io/v1
 kind: Ingress
@@ -34,10 +26,7 @@ spec:`
 func TestOnARealAPIServer(t *testing.T) {
 	c := kubetest.Start(t, kubetest.Options{APIOnly: true})
 	traffictest.Run(t, func(t *testing.T) traffictest.Subject {
-		namespace := c.Namespace(t)
-		for _, arm := range []string{"web-a", "web-b"} {
-			c.Apply(t, strings.NewReplacer("ARM", arm, "NS", namespace).Replace(backend))
-		}
+		namespace := kubefake.Namespace(t, c, "web-a", "web-b")
 		made := func(name, spec string) string {
 			return strings.NewReplacer("NAME", name, "NS", namespace).Replace(canary) + strings.ReplaceAll(spec, "\n", "\n  ")
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/kube"
+	"github.com/rheostat-go/rheostat/traffic/kube/internal/weights"
 )
 
 // codec is kube.Codec for VirtualServices.
@@ -107,7 +108,7 @@ func (c codec) Write(ctx context.Context, r kube.Reader, o *unstructured.Unstruc
 		case v.pinned(e):
 			continue
 		case slices.Contains(v.bases, e):
-			if err := v.turn(e, split); err != nil {
+			if err := v.turn(e, route); err != nil {
 				return fmt.Errorf("%v: %w", e, err)
 			}
 			if len(split.Match) > 0 && e.http() {
@@ -186,7 +187,7 @@ func (c codec) view(o *unstructured.Unstructured, arms traffic.Arms) (*view, err
 		return v, nil
 	}
 	if e := v.only(); e != nil {
-		v.bases, v.arms = []*entry{e}, v.found(e)
+		v.bases, v.arms = []*entry{e}, weights.Found(v.backends(e))
 		return v, nil
 	}
 	return nil, fmt.Errorf("spec: none of %d routes sends to %q or %q; options.routes names those to be turned", len(v.all), arms.Stable, arms.Candidate)
@@ -196,7 +197,7 @@ func (c codec) view(o *unstructured.Unstructured, arms traffic.Arms) (*view, err
 func (v *view) sort() {
 	if v.arms == (traffic.Arms{}) {
 		if i := slices.IndexFunc(v.all, func(e *entry) bool { return v.mine(e) && len(e.to()) > 0 }); i >= 0 {
-			v.arms = v.found(v.all[i])
+			v.arms = weights.Found(v.backends(v.all[i]))
 		}
 	}
 	for _, e := range v.all {

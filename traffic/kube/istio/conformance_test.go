@@ -52,7 +52,7 @@ func TestAVirtualServiceOfTCPConforms(t *testing.T) {
 	t.Parallel()
 	traffictest.Run(t, func(t *testing.T) traffictest.Subject {
 		s := cluster()
-		s.Add(virtualservices, "VirtualService", "prod", "web", object(`
+		s.Add(virtualservices, "VirtualService", "prod", "web", kubefake.Parse(`
 spec:
   hosts: [db]
   tcp:

@@ -15,6 +15,7 @@ import (
 	internal "github.com/rheostat-go/rheostat/internal/kube"
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/kube"
+	"github.com/rheostat-go/rheostat/traffic/kube/internal/weights"
 )
 
 // short is a host as its own namespace names it.
@@ -43,45 +44,24 @@ func (v *view) sends(e *entry, arm string) bool {
 	return arm != "" && slices.ContainsFunc(e.to(), func(to map[string]any) bool { return v.arm(to) == arm })
 }
 
-// found is the arms of a route that nobody has named: stable is what comes first and gets
-// anything.
-func (v *view) found(e *entry) (arms traffic.Arms) {
+// backends are the destinations of a route with their weights. The only one gets everything,
+// whatever it says; among others, none is 0.
+func (v *view) backends(e *entry) (all []weights.Backend) {
 	for _, to := range e.to() {
-		switch arm := v.arm(to); {
-		case arms.Stable == "" && e.weight(to) > 0:
-			arms.Stable = arm
-		case arms.Candidate == "" && arm != arms.Stable:
-			arms.Candidate = arm
-		}
+		w, _ := to["weight"].(int64)
+		all = append(all, weights.Backend{Arm: v.arm(to), Weight: w})
 	}
-	return arms
-}
-
-// weight is that of a destination. The only one gets everything, whatever it says; among
-// others, none is 0.
-func (e *entry) weight(to map[string]any) int64 {
-	if len(e.to()) == 1 {
-		return 1
+	if len(all) == 1 {
+		all[0].Weight = 1
 	}
-	w, _ := to["weight"].(int64)
-	return w
+	return all
 }
 
 // split is what a route says, with its pins, or who else gets requests by it.
 func (v *view) split(e *entry) (split traffic.Split, stranger string, err error) {
-	shares, sum := map[string]int64{}, int64(0)
-	for _, to := range e.to() {
-		arm, w := v.arm(to), e.weight(to)
-		if w > 0 && arm != v.arms.Stable && arm != v.arms.Candidate {
-			stranger = arm
-		}
-		shares[arm] += w
-		sum += w
+	if split.Candidate, stranger, err = weights.Candidate(v.backends(e), v.arms); err != nil {
+		return traffic.Split{}, "", fmt.Errorf("route: %w", err)
 	}
-	if sum == 0 {
-		return traffic.Split{}, "", errors.New("route: nobody gets anything")
-	}
-	split.Candidate = share(shares[v.arms.Candidate], sum)
 	if split.Mirror, err = v.mirrored(e); err != nil {
 		return traffic.Split{}, "", err
 	}
@@ -92,32 +72,15 @@ func (v *view) split(e *entry) (split traffic.Split, stranger string, err error)
 	return split, stranger, nil
 }
 
-// share is part of sum as a weight, and neither nothing nor everything if it is between.
-func share(part, sum int64) traffic.Weight {
-	full := int64(traffic.Full)
-	w := (part*full + sum/2) / sum
-	switch {
-	case w == 0 && part > 0:
-		w = 1
-	case w == full && part < sum:
-		w = full - 1
-	}
-	return traffic.Weight(w) //nolint:gosec // between 0 and Full
-}
-
-// turn makes a route say the split but for its matches. Two destinations stay, so that no
+// turn makes one say the route but for its matches. Two destinations stay, so that no
 // weight of 0 is ever that of the only one, which would get everything.
-func (v *view) turn(e *entry, split traffic.Split) error {
-	part := int64(split.Candidate) * v.total / int64(traffic.Full)
-	for _, x := range []struct {
-		arm    string
-		weight int64
-	}{{v.arms.Stable, v.total - part}, {v.arms.Candidate, part}} {
-		to, err := v.to(e, x.arm)
+func (v *view) turn(e *entry, route traffic.Route) error {
+	for _, b := range weights.Of(route, v.total) {
+		to, err := v.to(e, b.Arm)
 		if err != nil {
 			return err
 		}
-		to["weight"] = x.weight
+		to["weight"] = b.Weight
 	}
 	// Third parties get nothing while this route is in force; those of rollouts of the
 	// past need not even be there any more.
@@ -128,7 +91,7 @@ func (v *view) turn(e *entry, split traffic.Split) error {
 		return arm != v.arms.Stable && arm != v.arms.Candidate
 	})
 	if e.http() {
-		return v.mirror(e.route, split.Mirror)
+		return v.mirror(e.route, route.Split.Mirror)
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func TestEachRouteOfTheArmsIsTurnedAndTheOthersStay(t *testing.T) {
 	t.Parallel()
 	s := cluster()
 	r := routerOf(t, s, "web", istio.Options{})
-	apply(t, r, 1, at(5))
+	kubefake.Apply(t, r, 1, at(5))
 	wants(t, s, "at 5%", before+`
 http:
 - name: static
@@ -76,7 +76,7 @@ tcp:
   - {destination: {host: web-a, port: {number: 9000}}, weight: 95}
   - {destination: {host: web-b, port: {number: 9000}}, weight: 5}
 `+after)
-	if seen := observe(t, r); !seen.Route.Equal(at(5)) || seen.Evidence != traffic.Written {
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(at(5)) || seen.Evidence != traffic.Written {
 		t.Errorf("seen is %+v, want 5%% as written", seen)
 	}
 }
@@ -89,7 +89,7 @@ func TestAMatchIsARouteAboveEachThatIsTurned(t *testing.T) {
 	route := at(0)
 	route.Split.Match = []traffic.Match{{Header: "X-Preview", Value: "yes"}, {Query: "beta"}, {Cookie: "ring"}}
 	route.Split.Mirror = traffic.Percent(12.5)
-	apply(t, r, 1, route)
+	kubefake.Apply(t, r, 1, route)
 	const ring = `^(.*;)?[ \t]*ring=("[^";]+"|[^" \t;][^;]*)[ \t]*(;.*)?$`
 	wants(t, s, "with matches", before+`
 http:
@@ -154,11 +154,11 @@ tcp:
   - {destination: {host: web-a, port: {number: 9000}}, weight: 100}
   - {destination: {host: web-b, port: {number: 9000}}, weight: 0}
 `+after)
-	if seen := observe(t, r); !seen.Route.Equal(route) {
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(route) {
 		t.Errorf("seen is %+v, want %+v", seen.Route, route)
 	}
-	apply(t, r, 2, at(50))
-	apply(t, r, 3, at(0))
+	kubefake.Apply(t, r, 2, at(50))
+	kubefake.Apply(t, r, 3, at(0))
 	if d := cmp.Diff(declared, spec(s, "web")); d != "" {
 		t.Errorf("at the end (-declared +is):\n%s", d)
 	}
@@ -178,15 +178,15 @@ func TestAMatchThatSomebodyMovesOrRemovesIsDriftAndIsPutBack(t *testing.T) {
 		r := routerOf(t, s, "web", istio.Options{})
 		route := at(10)
 		route.Split.Match = []traffic.Match{{Header: "X-Preview"}}
-		apply(t, r, 1, route)
+		kubefake.Apply(t, r, 1, route)
 		written := spec(s, "web")
 		edit(t, s, "sorter", func(o *unstructured.Unstructured) {
 			setItems(o, move(items(o, "spec", "http")), "spec", "http")
 		})
-		if seen := observe(t, r); !seen.Route.Equal(at(10)) || seen.Fence != 0 || seen.Writer != "sorter" {
+		if seen := kubefake.Observe(t, r); !seen.Route.Equal(at(10)) || seen.Fence != 0 || seen.Writer != "sorter" {
 			t.Errorf("%s: %+v, want no match by sorter", what, seen)
 		}
-		apply(t, r, 1, route)
+		kubefake.Apply(t, r, 1, route)
 		if d := cmp.Diff(written, spec(s, "web")); d != "" {
 			t.Errorf("%s, and put back (-before +is):\n%s", what, d)
 		}
@@ -199,17 +199,17 @@ func TestAMatchForARouteThatHasGoneIsNoRoute(t *testing.T) {
 	r := routerOf(t, s, "web", istio.Options{})
 	route := at(10)
 	route.Split.Match = []traffic.Match{{Header: "X-Preview"}}
-	apply(t, r, 1, route)
+	kubefake.Apply(t, r, 1, route)
 	edit(t, s, "somebody", func(o *unstructured.Unstructured) {
 		all := items(o, "spec", "http")
-		all[2]["match"] = object("a: [{uri: {prefix: /v2}}]")["a"]
+		all[2]["match"] = kubefake.Parse("a: [{uri: {prefix: /v2}}]")["a"]
 		setItems(o, all, "spec", "http")
 	})
 	if _, err := r.Observe(t.Context()); err == nil {
 		t.Error("observe: no error, want one")
 	}
-	apply(t, r, 2, route)
-	if seen := observe(t, r); !seen.Route.Equal(route) || len(items(&unstructured.Unstructured{Object: s.Object(virtualservices, "prod", "web")}, "spec", "http")) != 6 {
+	kubefake.Apply(t, r, 2, route)
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(route) || len(items(&unstructured.Unstructured{Object: s.Object(virtualservices, "prod", "web")}, "spec", "http")) != 6 {
 		t.Errorf("after the next step: %+v", seen)
 	}
 }
@@ -221,9 +221,9 @@ func TestWhatTheKindCannotSayIsRefused(t *testing.T) {
 		change(&route.Split)
 		return route
 	}
-	onlyTCP := object("spec: {hosts: [db], tcp: [{route: [{destination: {host: web-a}}]}]}")
-	mirrored := object("spec: {hosts: [web], http: [{mirror: {host: audit}, route: [{destination: {host: web-a}}]}]}")
-	twice := object("spec: {hosts: [web], http: [{route: [{destination: {host: web-a, subset: x}, weight: 50}, {destination: {host: web-a, subset: y}, weight: 50}]}]}")
+	onlyTCP := kubefake.Parse("spec: {hosts: [db], tcp: [{route: [{destination: {host: web-a}}]}]}")
+	mirrored := kubefake.Parse("spec: {hosts: [web], http: [{mirror: {host: audit}, route: [{destination: {host: web-a}}]}]}")
+	twice := kubefake.Parse("spec: {hosts: [web], http: [{route: [{destination: {host: web-a, subset: x}, weight: 50}, {destination: {host: web-a, subset: y}, weight: 50}]}]}")
 	for what, c := range map[string]struct {
 		have  map[string]any
 		route traffic.Route
@@ -270,13 +270,13 @@ func TestWhatOthersWriteIsSeenForWhatItIs(t *testing.T) {
 	} {
 		s := cluster()
 		r := routerOf(t, s, "web", istio.Options{})
-		apply(t, r, 1, at(10))
+		kubefake.Apply(t, r, 1, at(10))
 		edit(t, s, "somebody", func(o *unstructured.Unstructured) {
 			for _, list := range []string{"http", "tcp"} {
 				all := items(o, "spec", list)
 				for _, route := range all {
 					if to := items(&unstructured.Unstructured{Object: route}, "route"); len(to) > 1 {
-						route["route"] = object("a: " + text)["a"]
+						route["route"] = kubefake.Parse("a: " + text)["a"]
 					}
 				}
 				setItems(o, all, "spec", list)
@@ -290,8 +290,8 @@ func TestWhatOthersWriteIsSeenForWhatItIs(t *testing.T) {
 		} else if err != nil || !seen.Route.Equal(c.want) || seen.Writer != "somebody" || seen.Fence != 0 {
 			t.Errorf("%s: %+v %v, want %v by somebody", text, seen, err, c.want)
 		}
-		apply(t, r, 2, at(20))
-		if seen := observe(t, r); !seen.Route.Equal(at(20)) {
+		kubefake.Apply(t, r, 2, at(20))
+		if seen := kubefake.Observe(t, r); !seen.Route.Equal(at(20)) {
 			t.Errorf("%s: after the next step %+v", text, seen)
 		}
 	}
@@ -301,22 +301,22 @@ func TestRoutesThatDisagreeAreNoRoute(t *testing.T) {
 	t.Parallel()
 	s := cluster()
 	r := routerOf(t, s, "web", istio.Options{})
-	apply(t, r, 1, at(10))
+	kubefake.Apply(t, r, 1, at(10))
 	edit(t, s, "somebody", func(o *unstructured.Unstructured) {
 		all := items(o, "spec", "tcp")
-		all[0]["route"] = object("a: [{destination: {host: web-b}}]")["a"]
+		all[0]["route"] = kubefake.Parse("a: [{destination: {host: web-b}}]")["a"]
 		setItems(o, all, "spec", "tcp")
 	})
 	if _, err := r.Observe(t.Context()); err == nil || !strings.Contains(err.Error(), "spec.tcp[0] says") {
 		t.Errorf("observe: %v, want that tcp says something else", err)
 	}
-	apply(t, r, 2, at(0))
+	kubefake.Apply(t, r, 2, at(0))
 	named := routerOf(t, s, "web", istio.Options{Routes: []string{"api"}})
-	apply(t, named, 3, at(50))
+	kubefake.Apply(t, named, 3, at(50))
 	if _, err := r.Observe(t.Context()); err == nil {
 		t.Error("observe: no error where only one of three routes was turned")
 	}
-	if seen := observe(t, named); !seen.Route.Equal(at(50)) {
+	if seen := kubefake.Observe(t, named); !seen.Route.Equal(at(50)) {
 		t.Errorf("by the name of a route: %+v", seen)
 	}
 }
@@ -325,19 +325,19 @@ func TestAServiceThatIsMissingGetsNothing(t *testing.T) {
 	t.Parallel()
 	s := cluster()
 	r := routerOf(t, s, "web", istio.Options{})
-	apply(t, r, 1, at(50))
+	kubefake.Apply(t, r, 1, at(50))
 	s.Delete(services, "prod", "web-b")
 	if err := r.Apply(t.Context(), 2, at(60)); err == nil || !strings.Contains(err.Error(), "arms.candidate: its share would be answered with 503") {
 		t.Errorf("apply: %v, want that the service is missing", err)
 	}
-	apply(t, r, 2, at(0)) // nothing stands in the way home
+	kubefake.Apply(t, r, 2, at(0)) // nothing stands in the way home
 }
 
 func TestASubsetIsThereBeforeItHasAWeight(t *testing.T) {
 	t.Parallel()
 	next := traffic.Route{Arms: traffic.Arms{Stable: "green", Candidate: "red"}, Split: traffic.Split{Candidate: traffic.Percent(5)}}
 	s := cluster()
-	apply(t, routerOf(t, s, "subsets", istio.Options{Host: "web"}), 1, traffic.Route{Arms: blueGreen, Split: traffic.Split{Candidate: traffic.Full}})
+	kubefake.Apply(t, routerOf(t, s, "subsets", istio.Options{Host: "web"}), 1, traffic.Route{Arms: blueGreen, Split: traffic.Split{Candidate: traffic.Full}})
 	err := routerOf(t, s, "subsets", istio.Options{Host: "web"}).Apply(t.Context(), 2, next)
 	if err == nil || !strings.Contains(err.Error(), `destinationrules.networking.istio.io prod/web has no subset "red"`) {
 		t.Errorf("apply: %v, want that the subset is missing", err)
@@ -351,7 +351,7 @@ func TestASubsetIsThereBeforeItHasAWeight(t *testing.T) {
 				s.Before = nil
 				o := &unstructured.Unstructured{Object: rule}
 				o.SetLabels(map[string]string{"seen": "yes"})
-				if _, err := clientOf(t, s.Config()).Resource(destinationrules).Namespace("prod").Update(t.Context(), o, metav1.UpdateOptions{}); err != nil {
+				if _, err := kubefake.Client(t, s.Config()).Resource(destinationrules).Namespace("prod").Update(t.Context(), o, metav1.UpdateOptions{}); err != nil {
 					t.Error(err)
 				}
 				s.Before = func(req *http.Request) int {
@@ -365,21 +365,21 @@ func TestASubsetIsThereBeforeItHasAWeight(t *testing.T) {
 		return 0
 	}
 	r := routerOf(t, s, "subsets", istio.Options{Host: "web", Label: "version"})
-	apply(t, r, 2, next)
+	kubefake.Apply(t, r, 2, next)
 	if d := cmp.Diff([]string{
 		"v1/namespaces/prod/destinationrules/web", "v1/namespaces/prod/destinationrules/web", "v1/namespaces/prod/virtualservices/subsets",
 	}, order); d != "" {
 		t.Errorf("writes (-want +were):\n%s", d)
 	}
-	want := object(subsetsOfWeb + "  - {name: red, labels: {version: red}}\n")["spec"]
+	want := kubefake.Parse(subsetsOfWeb + "  - {name: red, labels: {version: red}}\n")["spec"]
 	now := s.Object(destinationrules, "prod", "web")
 	if d := cmp.Diff(want, now["spec"]); d != "" {
 		t.Errorf("the rule (-want +is):\n%s", d)
 	}
-	if seen := observe(t, r); !seen.Route.Equal(next) {
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(next) {
 		t.Errorf("seen is %+v", seen)
 	}
-	apply(t, r, 3, next)
+	kubefake.Apply(t, r, 3, next)
 	if n := len(order); n != 4 {
 		t.Errorf("%d writes, want 4: subsets that are there are not written again", n)
 	}
@@ -389,8 +389,8 @@ func TestRoomOfASubsetIsThatOfItsPods(t *testing.T) {
 	t.Parallel()
 	s := cluster()
 	r := routerOf(t, s, "subsets", istio.Options{Host: "web"})
-	apply(t, r, 1, traffic.Route{Arms: blueGreen})
-	if got, want := observe(t, r).Room, (traffic.Room{Known: true, Stable: traffic.Full, Candidate: traffic.Percent(50)}); got != want {
+	kubefake.Apply(t, r, 1, traffic.Route{Arms: blueGreen})
+	if got, want := kubefake.Observe(t, r).Room, (traffic.Room{Known: true, Stable: traffic.Full, Candidate: traffic.Percent(50)}); got != want {
 		t.Errorf("room is %+v, want %+v", got, want)
 	}
 }
@@ -401,17 +401,17 @@ func TestAForeignLabelOrRouteMovesNoTraffic(t *testing.T) {
 	t.Parallel()
 	s := cluster()
 	r := routerOf(t, s, "web", istio.Options{})
-	apply(t, r, 1, at(50))
+	kubefake.Apply(t, r, 1, at(50))
 	edit(t, s, "policy-bot", func(o *unstructured.Unstructured) {
 		o.SetLabels(map[string]string{"team": "shop", "cost-centre": "42"})
-		all := append([]map[string]any{object("{name: docs, route: [{destination: {host: docs}}], match: [{uri: {prefix: /docs}}]}")}, items(o, "spec", "http")...)
+		all := append([]map[string]any{kubefake.Parse("{name: docs, route: [{destination: {host: docs}}], match: [{uri: {prefix: /docs}}]}")}, items(o, "spec", "http")...)
 		all[2]["timeout"] = "30s"
 		setItems(o, all, "spec", "http")
 	})
-	if seen := observe(t, r); !seen.Route.Equal(at(50)) || seen.Fence != 1 || seen.Writer != "" {
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(at(50)) || seen.Fence != 1 || seen.Writer != "" {
 		t.Errorf("after a foreign label: %+v, want 50%% under fence 1", seen)
 	}
-	apply(t, r, 2, at(60))
+	kubefake.Apply(t, r, 2, at(60))
 	o := &unstructured.Unstructured{Object: s.Object(virtualservices, "prod", "web")}
 	all := items(o, "spec", "http")
 	if o.GetLabels()["cost-centre"] != "42" || len(all) != 5 || all[0]["name"] != "docs" || all[1]["name"] != "static" || all[2]["timeout"] != "30s" {
@@ -433,12 +433,12 @@ func TestAStormOfForeignWritesAndALostReplyArePassedThrough(t *testing.T) {
 		return 0
 	}
 	l := &lossy{Server: s}
-	r, err := istio.New(t.Context(), clientOf(t, &rest.Config{Host: "http://fake.invalid", Transport: l, QPS: -1}), "prod", "web", istio.Options{})
+	r, err := istio.New(t.Context(), kubefake.Client(t, &rest.Config{Host: "http://fake.invalid", Transport: l, QPS: -1}), "prod", "web", istio.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	apply(t, r, 1, at(25))
-	if seen := observe(t, r); !seen.Route.Equal(at(25)) || left.Load() >= 0 || !l.lost.Load() {
+	kubefake.Apply(t, r, 1, at(25))
+	if seen := kubefake.Observe(t, r); !seen.Route.Equal(at(25)) || left.Load() >= 0 || !l.lost.Load() {
 		t.Errorf("seen is %+v with %d writes to come", seen, left.Load())
 	}
 }
@@ -469,13 +469,13 @@ func TestTheVersionIsTheOneThatTheServerServes(t *testing.T) {
 	t.Parallel()
 	old := schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1beta1", Resource: "virtualservices"}
 	s := cluster()
-	s.Add(old, "VirtualService", "prod", "web", object(declared))
+	s.Add(old, "VirtualService", "prod", "web", kubefake.Parse(declared))
 	for no, want := range map[string]string{
 		"nothing":                      "v1",
 		"/networking.istio.io/v1/":     "v1beta1",
 		"/apis/networking.istio.io/v1": "",
 	} {
-		client := clientOf(t, &rest.Config{Host: "http://fake.invalid", Transport: &lossy{Server: s, no: no}, QPS: -1})
+		client := kubefake.Client(t, &rest.Config{Host: "http://fake.invalid", Transport: &lossy{Server: s, no: no}, QPS: -1})
 		r, err := istio.New(t.Context(), client, "prod", "web", istio.Options{})
 		if want == "" {
 			if err == nil || !strings.Contains(err.Error(), "the server has no virtualservices") {
@@ -486,9 +486,9 @@ func TestTheVersionIsTheOneThatTheServerServes(t *testing.T) {
 		if err != nil || r.Object().Resource.Version != want {
 			t.Fatalf("without %s: %v %v, want %s", no, r, err, want)
 		}
-		apply(t, r, 1, at(5))
+		kubefake.Apply(t, r, 1, at(5))
 	}
-	r, err := istio.New(t.Context(), clientOf(t, s.Config()), "prod", "not-there-yet", istio.Options{})
+	r, err := istio.New(t.Context(), kubefake.Client(t, s.Config()), "prod", "not-there-yet", istio.Options{})
 	if err != nil || r.Object().Resource.Version != "v1" {
 		t.Errorf("before the object is there: %v %v, want v1", r, err)
 	}
@@ -516,12 +516,12 @@ func TestAVirtualServiceThatGitOpsKeepsIsNotBegunWith(t *testing.T) {
 	}
 	o := istio.Options{}
 	o.AcceptGitOps = true
-	apply(t, routerOf(t, s, "web", o), 1, at(5))
+	kubefake.Apply(t, routerOf(t, s, "web", o), 1, at(5))
 }
 
 func TestArgumentsThatCannotBeRightAreNamed(t *testing.T) {
 	t.Parallel()
-	client := clientOf(t, cluster().Config())
+	client := kubefake.Client(t, cluster().Config())
 	for want, o := range map[string]istio.Options{
 		"options.version: ":          {Version: "v2"},
 		"options.total: 99":          {Total: 99},

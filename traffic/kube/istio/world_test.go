@@ -10,9 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/rest"
-	"sigs.k8s.io/yaml"
 
 	"github.com/rheostat-go/rheostat/internal/kubefake"
 	"github.com/rheostat-go/rheostat/traffic"
@@ -89,27 +86,19 @@ spec:
   - {name: green, labels: {version: green}}
 `
 
-func object(text string) map[string]any {
-	var o map[string]any
-	if err := yaml.Unmarshal([]byte(text), &o); err != nil {
-		panic(err) // it stands in a test
-	}
-	return o
-}
-
 // cluster has the VirtualServices prod/web and prod/subsets, and all that they name.
 func cluster() *kubefake.Server {
 	s := kubefake.New()
-	s.Add(virtualservices, "VirtualService", "prod", "web", object(declared))
-	s.Add(virtualservices, "VirtualService", "prod", "subsets", object(ofSubsets))
-	s.Add(destinationrules, "DestinationRule", "prod", "web", object(subsetsOfWeb))
-	s.Add(services, "Service", "prod", "web", object("spec: {selector: {app: web}}"))
+	s.Add(virtualservices, "VirtualService", "prod", "web", kubefake.Parse(declared))
+	s.Add(virtualservices, "VirtualService", "prod", "subsets", kubefake.Parse(ofSubsets))
+	s.Add(destinationrules, "DestinationRule", "prod", "web", kubefake.Parse(subsetsOfWeb))
+	s.Add(services, "Service", "prod", "web", kubefake.Parse("spec: {selector: {app: web}}"))
 	for _, name := range []string{"web-a", "web-b"} {
 		s.Add(services, "Service", "prod", name, map[string]any{})
 		s.Endpoints("prod", name, 4, 4)
 	}
 	for pod, version := range map[string]string{"blue-0": "blue", "blue-1": "blue", "green-0": "green"} {
-		s.Add(pods, "Pod", "prod", pod, object(`
+		s.Add(pods, "Pod", "prod", pod, kubefake.Parse(`
 metadata: {labels: {app: web, version: `+version+`}}
 status: {phase: Running, conditions: [{type: Ready, status: "True"}]}
 `))
@@ -121,18 +110,9 @@ func target(name string) kube.Object {
 	return kube.Object{Resource: virtualservices, Namespace: "prod", Name: name}
 }
 
-func clientOf(t *testing.T, c *rest.Config) dynamic.Interface {
-	t.Helper()
-	client, err := dynamic.NewForConfig(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return client
-}
-
 func routerOf(t *testing.T, s *kubefake.Server, name string, o istio.Options) *istio.Router {
 	t.Helper()
-	r, err := istio.New(t.Context(), clientOf(t, s.Config()), "prod", name, o)
+	r, err := istio.New(t.Context(), kubefake.Client(t, s.Config()), "prod", name, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,22 +123,6 @@ func at(percent float64) traffic.Route {
 	return traffic.Route{Arms: arms, Split: traffic.Split{Candidate: traffic.Percent(percent)}}
 }
 
-func apply(t *testing.T, r traffic.Router, fence uint64, route traffic.Route) {
-	t.Helper()
-	if err := r.Apply(t.Context(), fence, route); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func observe(t *testing.T, r traffic.Router) traffic.Seen {
-	t.Helper()
-	seen, err := r.Observe(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return seen
-}
-
 func spec(s *kubefake.Server, name string) map[string]any {
 	have, _ := s.Object(virtualservices, "prod", name)["spec"].(map[string]any)
 	return have
@@ -167,7 +131,7 @@ func spec(s *kubefake.Server, name string) map[string]any {
 // wants holds the spec of prod/web to a text.
 func wants(t *testing.T, s *kubefake.Server, what, text string) {
 	t.Helper()
-	if d := cmp.Diff(object(text), normal(spec(s, "web"))); d != "" {
+	if d := cmp.Diff(kubefake.Parse(text), normal(spec(s, "web"))); d != "" {
 		t.Errorf("%s (-want +is):\n%s", what, d)
 	}
 }
@@ -212,7 +176,7 @@ func setItems(o *unstructured.Unstructured, all []map[string]any, path ...string
 
 func edit(t *testing.T, s *kubefake.Server, manager string, change func(o *unstructured.Unstructured)) {
 	t.Helper()
-	err := kubefake.Edit(t.Context(), clientOf(t, s.Config()), target("web"), manager, func(o *unstructured.Unstructured) error {
+	err := kubefake.Edit(t.Context(), kubefake.Client(t, s.Config()), target("web"), manager, func(o *unstructured.Unstructured) error {
 		change(o)
 		return nil
 	})

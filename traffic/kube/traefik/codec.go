@@ -7,14 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/rheostat-go/rheostat/traffic"
 	"github.com/rheostat-go/rheostat/traffic/kube"
+	"github.com/rheostat-go/rheostat/traffic/kube/internal/weights"
 )
 
 // codec is kube.Codec for a TraefikService.
@@ -42,30 +41,18 @@ func (codec) Read(_ context.Context, _ kube.Reader, o *unstructured.Unstructured
 			arms.Candidate = all[1].arm
 		}
 	}
-	var sum, candidate int64
-	for _, e := range all {
-		if e.weight > 0 && e.arm != arms.Stable && e.arm != arms.Candidate {
-			return traffic.Route{Arms: traffic.Arms{Stable: e.arm}}, nil
-		}
-		if sum += e.weight; e.arm == arms.Candidate {
-			candidate = e.weight
-		}
+	backends := make([]weights.Backend, len(all))
+	for i, e := range all {
+		backends[i] = weights.Backend{Arm: e.arm, Weight: e.weight}
 	}
-	if sum == 0 {
-		return traffic.Route{}, errors.New("spec.weighted.services: nobody gets anything")
+	candidate, stranger, err := weights.Candidate(backends, arms)
+	switch {
+	case err != nil:
+		return traffic.Route{}, fmt.Errorf("spec.weighted.services: %w", err)
+	case stranger != "":
+		return traffic.Route{Arms: traffic.Arms{Stable: stranger}}, nil
 	}
-	return traffic.Route{Arms: arms, Split: traffic.Split{Candidate: share(candidate, sum)}}, nil
-}
-
-// share never makes nothing of something, or the whole of a part.
-func share(weight, sum int64) traffic.Weight {
-	switch weight {
-	case 0:
-		return 0
-	case sum:
-		return traffic.Full
-	}
-	return min(max(traffic.Weight(weight*int64(traffic.Full)/sum), 1), traffic.Full-1) //nolint:gosec // it is less than Full
+	return traffic.Route{Arms: arms, Split: traffic.Split{Candidate: candidate}}, nil
 }
 
 func (c codec) Write(ctx context.Context, reader kube.Reader, o *unstructured.Unstructured, route traffic.Route) error {
@@ -73,23 +60,18 @@ func (c codec) Write(ctx context.Context, reader kube.Reader, o *unstructured.Un
 	if err != nil {
 		return err
 	}
-	candidate := int64(route.Split.Candidate) * c.total / int64(traffic.Full)
-	weights := map[string]int64{route.Arms.Stable: c.total - candidate, route.Arms.Candidate: candidate}
-	lacks := map[string]bool{}
-	for arm, weight := range weights {
-		_, err := reader.Get(ctx, service(o.GetNamespace(), arm))
-		if err != nil && weight > 0 { // not to know of the other one is in nobody's way
-			return fmt.Errorf("arm %q: %w", arm, err)
-		}
-		lacks[arm] = apierrors.IsNotFound(err)
+	pair := weights.Of(route, c.total)
+	lacks, err := pair.Missing(ctx, reader, func(arm string) kube.Object { return service(o.GetNamespace(), arm) })
+	if err != nil {
+		return err
 	}
-	for _, arm := range []string{route.Arms.Stable, route.Arms.Candidate} {
-		all = with(all, o.GetNamespace(), arm, route.Arms)
+	for _, b := range pair {
+		all = with(all, o.GetNamespace(), b.Arm, route.Arms)
 	}
 	list := make([]any, 0, len(all))
 	for _, e := range all {
 		if !lacks[e.arm] {
-			e.says["weight"] = weights[e.arm]
+			e.says["weight"] = pair.For(e.arm)
 			list = append(list, e.says)
 		}
 	}
@@ -143,14 +125,9 @@ func entryOf(namespace string, item any) (entry, error) {
 	if kind, _, _ := unstructured.NestedString(says, "kind"); kind != "" && kind != "Service" {
 		name = kind + " " + name // no arm is called so
 	}
-	weight, found, err := unstructured.NestedInt64(says, "weight")
-	switch {
-	case err != nil:
-		return entry{}, fmt.Errorf("weight: %w", err)
-	case weight < 0 || weight > math.MaxInt32:
-		return entry{}, fmt.Errorf("weight: %d is not from 0 to %d", weight, math.MaxInt32)
-	case !found:
-		weight = 1
+	weight, err := weights.In(says, 1)
+	if err != nil {
+		return entry{}, err
 	}
 	return entry{name, weight, says}, nil
 }

@@ -19,6 +19,12 @@
 // whatever its weight. So a route is refused while a Service that would get requests is
 // missing, and an arm that gets none is left out while its Service is missing.
 //
+// As long as Traefik's option providers.kubernetesCRD.allowEmptyServices is false, which is
+// its default, it does the same for a Service without endpoints that serve: one that was scaled
+// to 0 when its arm got nothing any more, or a candidate all of whose pods have failed. Then
+// all requests fail, those for the other arm, too. Nothing in the cluster tells a client how the
+// option is set, so set it to true before the first rollout.
+//
 // # Stickiness
 //
 // Traefik keeps a client on its arm by a cookie and knows no header to do so by, so that Caps

@@ -18,19 +18,6 @@ import (
 	"github.com/rheostat-go/rheostat/traffic/traffictest"
 )
 
-const backend = `
-apiVersion: v1
-kind: Service
-metadata: {name: ARM, namespace: NS}
-spec: {clusterIP: None, ports: [{port: 80}], selector: {app: ARM}}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: ARM, namespace: NS, labels: {kubernetes.io/service-name: ARM}}
-addressType: IPv4
-endpoints: [{addresses: [10.0.0.1]}, {addresses: [10.0.0.2]}]
-`
-
 const turned = `
 apiVersion: traefik.io/v1alpha1
 kind: TraefikService
@@ -46,10 +33,7 @@ func TestOnARealAPIServer(t *testing.T) {
 	}
 	c.InstallCRDs(t, string(crd))
 	traffictest.Run(t, func(t *testing.T) traffictest.Subject {
-		namespace := c.Namespace(t)
-		for _, arm := range []string{"web-a", "web-b"} {
-			c.Apply(t, strings.NewReplacer("ARM", arm, "NS", namespace).Replace(backend))
-		}
+		namespace := kubefake.Namespace(t, c, "web-a", "web-b")
 		c.Apply(t, strings.ReplaceAll(turned, "NS", namespace))
 		return kubefake.Target{
 			Config: c.Config(), Arms: arms,

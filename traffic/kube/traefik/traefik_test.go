@@ -35,18 +35,10 @@ weighted:
   - {name: web-a, port: 80, passHostHeader: true}
 `
 
-func object(text string) map[string]any {
-	var o map[string]any
-	if err := yaml.Unmarshal([]byte(text), &o); err != nil {
-		panic(err) // it stands in a test
-	}
-	return o
-}
-
 // cluster has the TraefikService prod/web with this spec, and a Service for each arm.
 func cluster(spec string) *kubefake.Server {
 	s := kubefake.New()
-	s.Add(traefikservices, "TraefikService", "prod", "web", map[string]any{"spec": object(spec)})
+	s.Add(traefikservices, "TraefikService", "prod", "web", map[string]any{"spec": kubefake.Parse(spec)})
 	for _, name := range []string{"web-a", "web-b"} {
 		s.Add(services, "Service", "prod", name, map[string]any{})
 		s.Endpoints("prod", name, 4, 4)
@@ -56,10 +48,7 @@ func cluster(spec string) *kubefake.Server {
 
 func routerOf(t *testing.T, s *kubefake.Server, o traefik.Options) *kube.Router {
 	t.Helper()
-	client, err := dynamic.NewForConfig(s.Config())
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := kubefake.Client(t, s.Config())
 	r, err := traefik.New(client, "prod", "web", o)
 	if err != nil {
 		t.Fatal(err)
@@ -78,15 +67,8 @@ func wants(t *testing.T, s *kubefake.Server, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(object(text), object(string(said))); d != "" {
+	if d := cmp.Diff(kubefake.Parse(text), kubefake.Parse(string(said))); d != "" {
 		t.Errorf("spec (-want +is):\n%s", d)
-	}
-}
-
-func apply(t *testing.T, r traffic.Router, fence uint64, route traffic.Route) {
-	t.Helper()
-	if err := r.Apply(t.Context(), fence, route); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -113,7 +95,7 @@ func TestATraefikServiceConforms(t *testing.T) {
 				resource := traefikservices
 				resource.Group = group
 				s := cluster(declared)
-				s.Add(resource, "TraefikService", "prod", "web", map[string]any{"spec": object(declared)})
+				s.Add(resource, "TraefikService", "prod", "web", map[string]any{"spec": kubefake.Parse(declared)})
 				return kubefake.Target{
 					Config: s.Config(), Arms: arms,
 					Object: kube.Object{Resource: resource, Namespace: "prod", Name: "web"},
@@ -142,7 +124,7 @@ weighted:
   - {name: web-a, port: 80, passHostHeader: true}
   - {name: old, port: 80, weight: 2}
 `)
-	apply(t, routerOf(t, s, traefik.Options{}), 1, at(2.5))
+	kubefake.Apply(t, routerOf(t, s, traefik.Options{}), 1, at(2.5))
 	wants(t, s, `
 weighted:
   sticky: {cookie: {name: side, secure: true}}
@@ -158,8 +140,8 @@ func TestWhatTheObjectSaidIsThereAgainAtTheEnd(t *testing.T) {
 	t.Parallel()
 	s := cluster(declared)
 	r := routerOf(t, s, traefik.Options{})
-	apply(t, r, 1, at(50))
-	apply(t, r, 2, at(0))
+	kubefake.Apply(t, r, 1, at(50))
+	kubefake.Apply(t, r, 2, at(0))
 	wants(t, s, declared)
 }
 
@@ -174,7 +156,7 @@ func TestAMissingServiceTakesNothingDown(t *testing.T) {
 	wants(t, s, declared)
 	s = cluster("weighted: {services: [{name: web-a, port: 80, weight: 9}, {name: web-c, port: 80, weight: 1}]}")
 	gone.Split.Candidate = 0
-	apply(t, routerOf(t, s, traefik.Options{}), 2, gone)
+	kubefake.Apply(t, routerOf(t, s, traefik.Options{}), 2, gone)
 	wants(t, s, "weighted: {services: [{name: web-a, port: 80, weight: 1000}]}")
 }
 
@@ -182,14 +164,14 @@ func TestTheWayHomeDoesNotWaitForTheCandidatesService(t *testing.T) {
 	t.Parallel()
 	s := cluster(declared)
 	r := routerOf(t, s, traefik.Options{})
-	apply(t, r, 1, at(50))
+	kubefake.Apply(t, r, 1, at(50))
 	s.Before = func(req *http.Request) int {
 		if strings.HasSuffix(req.URL.Path, "/services/web-b") {
 			return http.StatusForbidden
 		}
 		return 0
 	}
-	apply(t, r, 2, at(0))
+	kubefake.Apply(t, r, 2, at(0))
 }
 
 func TestWhatNoRouteCanSayIsAnErrorThatTellsWhere(t *testing.T) {
@@ -226,10 +208,7 @@ func TestStickinessIsRefused(t *testing.T) {
 
 func TestATotalThatDoesNotDivideIsRefused(t *testing.T) {
 	t.Parallel()
-	client, err := dynamic.NewForConfig(cluster(declared).Config())
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := kubefake.Client(t, cluster(declared).Config())
 	for _, total := range []int{-1, 1, 3} {
 		if _, err := traefik.New(client, "prod", "web", traefik.Options{Total: total}); err == nil {
 			t.Errorf("total %d: no error, want one", total)
